@@ -1,0 +1,1 @@
+//! OpenCL, described for Weir.

@@ -1,0 +1,1 @@
+//! The format in which accelerator calls travel, and the checks on it.

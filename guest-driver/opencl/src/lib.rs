@@ -1,0 +1,1 @@
+//! Weir's OpenCL driver (ICD) for guests.

@@ -1,0 +1,3 @@
+//! Weir's development tasks: set-up, demo, tests, rig, benchmarks.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The Weir hypervisor: command line, supervisor and virtual machine monitor.
+
+fn main() {}
