@@ -7,3 +7,4 @@
 //! against mock queues and mock machines, without a VM.
 
 pub mod pci;
+pub mod virtio;
