@@ -164,6 +164,16 @@ int weir_request_wait(struct weir_device *dev, struct weir_request *request, boo
 	return -ETIMEDOUT;
 }
 
+/* An answer that is not OK may end after its status. */
+static int weir_answer_error(const struct weir_request *request, unsigned int len)
+{
+	if (len < sizeof(request->in.status))
+		return -EPROTO;
+	if (request->in.status == cpu_to_le32(WEIR_STATUS_OK) && len < request->in_size)
+		return -EPROTO;
+	return 0;
+}
+
 /**
  * weir_control_interrupt() - takes answers
  * @queue: the control queue
@@ -179,7 +189,7 @@ void weir_control_interrupt(struct virtqueue *queue)
 	do {
 		virtqueue_disable_cb(queue);
 		while ((request = virtqueue_get_buf(queue, &len)))
-			weir_request_finish(request, len < request->in_size ? -EPROTO : 0);
+			weir_request_finish(request, weir_answer_error(request, len));
 		if (unlikely(virtqueue_is_broken(queue)))
 			break;
 	} while (!virtqueue_enable_cb(queue));
