@@ -1,3 +1,46 @@
 //! Weir's development tasks: set-up, demo, tests, rig, benchmarks.
+//!
+//! Run as `cargo xtask COMMAND`. Everything made or fetched lands under `target/` of the working
+//! tree; the one thing that touches the system is the installation of missing Debian packages,
+//! which is printed first.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod commands;
+mod cpio;
+mod kernels;
+mod layout;
+mod packages;
+mod process;
+mod progress;
+mod rig;
+mod tools;
+
+/// Weir's development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command on the working tree inside the rig, a machine with a real KVM.
+    Rig(commands::rig::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Rig(args) => commands::rig::main(args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The subcommands: one file each, with its arguments and its `main`.
+
+pub mod rig;
