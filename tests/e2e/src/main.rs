@@ -1,0 +1,2 @@
+//! Tests with real guests.
+fn main() {}
