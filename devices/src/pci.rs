@@ -59,11 +59,12 @@ pub trait PciDevice: Send {
 pub trait Msix: Send + Sync {
     /// Programs `vector` with the message that the guest wrote into the MSI-X table.
     /// A masked vector delivers nothing until it is unmasked; an event raised meanwhile stays
-    /// pending and is delivered then.
+    /// pending and is delivered then. A vector that was never programmed is masked.
     fn program(&self, vector: u16, address: u64, data: u32, masked: bool) -> io::Result<()>;
 
-    /// An event that raises `vector` when written. Any process that holds it can raise this
-    /// interrupt and no other (an irqfd).
+    /// An event that raises `vector` when written (an irqfd). Any process that holds it can raise
+    /// this interrupt and no other. Each call returns a duplicate of the same event, which does
+    /// not block, and is readable while an interrupt is pending behind a mask.
     fn event(&self, vector: u16) -> io::Result<EventFd>;
 }
 

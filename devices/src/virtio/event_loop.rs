@@ -4,7 +4,6 @@
 //! thread of the loop. [`EventLoop::attach`] carries them there, and dropping the [`Attachment`]
 //! takes them back; neither waits for the loop, so that the loop's own thread may call them too.
 
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use event_manager::{
@@ -126,16 +125,141 @@ impl MutEventSubscriber for Kicked {
         let Some(kick) = self.kicks.get(index) else {
             return;
         };
-        debug_assert_eq!(kick.as_raw_fd(), events.fd());
+        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        // A service that is gone leaves the kick alone: the next one may share the event.
+        let Some(service) = service.as_mut() else {
+            return;
+        };
         // Cleared before the queue is looked at, so that a kick meanwhile comes again. A failure
         // means that there was nothing to clear.
         let _ = kick.read();
-        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(service) = service.as_mut() {
-            if service.serve(index) == Served::Some {
-                // Cannot fail: the counter was cleared just now.
-                let _ = kick.write(1);
+        if service.serve(index) == Served::Some {
+            // Cannot fail: the counter was cleared just now.
+            let _ = kick.write(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmm_sys_util::eventfd::EFD_NONBLOCK;
+
+    use super::*;
+    use crate::virtio::testing::MockLoop;
+
+    /// Notes the indices it is called with; has more to do as long as the note is shorter than
+    /// `until`.
+    struct Noting {
+        served: Arc<Mutex<Vec<usize>>>,
+        until: usize,
+    }
+
+    impl QueueService for Noting {
+        fn serve(&mut self, index: usize) -> Served {
+            let mut served = self.served.lock().unwrap();
+            served.push(index);
+            if served.len() < self.until {
+                Served::Some
+            } else {
+                Served::All
             }
         }
+    }
+
+    struct Fixture {
+        event_loop: MockLoop,
+        served: Arc<Mutex<Vec<usize>>>,
+        kicks: [EventFd; 2],
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                event_loop: MockLoop::default(),
+                served: Arc::default(),
+                kicks: [(); 2].map(|()| EventFd::new(EFD_NONBLOCK).unwrap()),
+            }
+        }
+
+        fn attach(&self, until: usize) -> Attachment {
+            let kicks = self.kicks.iter().map(|kick| kick.try_clone().unwrap());
+            let service = Noting {
+                served: self.served.clone(),
+                until,
+            };
+            let handle = self.event_loop.handle();
+            handle.attach(kicks.collect(), service).unwrap()
+        }
+
+        fn served(&mut self) -> Vec<usize> {
+            self.event_loop.run();
+            std::mem::take(&mut self.served.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn kicks_reach_their_queue() {
+        let mut f = Fixture::new();
+        let _attachment = f.attach(0);
+        assert!(f.served().is_empty());
+
+        f.kicks[1].write(1).unwrap();
+        assert_eq!(f.served(), [1]);
+        f.kicks[0].write(3).unwrap();
+        assert_eq!(f.served(), [0], "several kicks at once are one");
+        assert!(f.served().is_empty());
+    }
+
+    #[test]
+    fn unfinished_queues_are_served_again() {
+        let mut f = Fixture::new();
+        let _attachment = f.attach(3);
+        f.kicks[0].write(1).unwrap();
+
+        assert_eq!(f.served(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_dropped_attachment_is_served_no_more() {
+        let mut f = Fixture::new();
+        let attachment = f.attach(0);
+        f.served();
+        f.kicks[0].write(1).unwrap();
+
+        drop(attachment);
+
+        assert!(f.served().is_empty());
+        assert_eq!(Arc::strong_count(&f.served), 1, "the service is gone");
+    }
+
+    #[test]
+    fn attachments_come_and_go_whether_or_not_the_loop_turns() {
+        let mut f = Fixture::new();
+        for round in 0..100 {
+            let attachment = f.attach(0);
+            if round % 3 > 0 {
+                f.kicks[1].write(1).unwrap();
+                assert_eq!(f.served(), [1]);
+            }
+            drop(attachment);
+            if round % 2 > 0 {
+                assert!(f.served().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_loop_that_has_ended_takes_nobody() {
+        let handle = MockLoop::default().handle();
+
+        let attached = handle.attach(
+            Vec::new(),
+            Noting {
+                served: Arc::default(),
+                until: 0,
+            },
+        );
+
+        assert!(matches!(attached, Err(Error::Gone(_))));
     }
 }

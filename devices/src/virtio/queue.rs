@@ -210,3 +210,95 @@ impl Segments {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::virtio::testing::{self, Buffer::Readable, DriverQueue};
+
+    #[test]
+    fn stops_at_the_limit_and_goes_on_from_there() {
+        let memory = testing::memory();
+        let mut driver = DriverQueue::new(&memory, 0x1000, 8);
+        let mut queue = driver.device_queue(false);
+        for _ in 0..5 {
+            driver.add(&[Readable(0x10_0000, 1)]);
+        }
+        let interrupts = Cell::new(0);
+        let mut some = || {
+            serve(
+                &mut queue,
+                &memory,
+                3,
+                |_| Ok(0),
+                || interrupts.set(interrupts.get() + 1),
+            )
+            .unwrap()
+        };
+
+        assert_eq!(some(), Served::Some);
+        assert_eq!(std::iter::from_fn(|| driver.used()).count(), 3);
+        assert_eq!(some(), Served::All);
+        assert_eq!(std::iter::from_fn(|| driver.used()).count(), 2);
+        assert_eq!(some(), Served::All);
+        assert_eq!(interrupts.get(), 2);
+    }
+
+    #[test]
+    fn buffers_that_come_while_the_last_are_served_are_served_too() {
+        let memory = testing::memory();
+        let mut driver = DriverQueue::new(&memory, 0x1000, 8);
+        let mut queue = driver.device_queue(true);
+        driver.add(&[Readable(0x10_0000, 1)]);
+        let mut more = 3;
+
+        let handle = |_| {
+            if more > 0 {
+                more -= 1;
+                driver.add(&[Readable(0x10_0000, 1)]);
+            }
+            Ok(0)
+        };
+        serve(&mut queue, &memory, 100, handle, || ()).unwrap();
+
+        assert_eq!(std::iter::from_fn(|| driver.used()).count(), 4);
+        assert_eq!(driver.avail_event(), 4);
+    }
+
+    #[test]
+    fn an_index_that_runs_ahead_of_the_ring_is_an_error() {
+        let memory = testing::memory();
+        let mut driver = DriverQueue::new(&memory, 0x1000, 8);
+        let mut queue = driver.device_queue(false);
+        for _ in 0..9 {
+            driver.offer(0);
+        }
+
+        let served = serve(&mut queue, &memory, 100, |_| Ok(0), || ());
+
+        assert!(matches!(served, Err(Error::Ring(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_keeps_every_byte(
+            pieces in prop::collection::vec((any::<u64>(), any::<u32>()), 0..6),
+            at in prop_oneof![0..10_000_u64, any::<u64>()],
+        ) {
+            let mut all = Segments::default();
+            for (address, len) in pieces {
+                all.push((GuestAddress(address), len));
+            }
+            let len = all.len();
+
+            let (front, back) = all.split_at(at);
+
+            prop_assert_eq!(front.len(), at.min(len));
+            prop_assert_eq!(front.len() + back.len(), len);
+        }
+    }
+}

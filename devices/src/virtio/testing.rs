@@ -6,11 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_manager::{EventManager, SubscriberOps};
+use event_manager::EventManager;
 use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::desc::RawDescriptor;
 use virtio_queue::desc::split::Descriptor;
-use virtio_queue::mock::MockSplitQueue;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -173,7 +172,7 @@ impl Window for MockWindow {
                 .iter()
                 .all(|(other, size)| end <= *other || other + size <= offset)
         });
-        if len == 0 || (offset | len) % 4096 != 0 || !free {
+        if len == 0 || !(offset | len).is_multiple_of(4096) || !free {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         mappings.insert(offset, len);
@@ -268,9 +267,11 @@ impl MockLoop {
         while self.manager.run_with_timeout(0).expect("running events") > 0 {}
     }
 
-    /// The manager itself.
-    pub fn manager(&mut self) -> &mut dyn SubscriberOps<Subscriber = Subscriber> {
-        &mut self.manager
+    /// Handles events at most `turns` times.
+    pub fn turn(&mut self, turns: usize) {
+        for _ in 0..turns {
+            self.manager.run_with_timeout(0).expect("running events");
+        }
     }
 }
 
@@ -304,39 +305,58 @@ impl DriverQueue {
         }
     }
 
-    fn mock(&self) -> MockSplitQueue<'_, GuestMemoryMmap> {
-        MockSplitQueue::create(&*self.memory, self.area, self.size)
-    }
-
     /// Addresses of descriptor table, available ring and used ring.
     pub fn areas(&self) -> [u64; 3] {
-        let mock = self.mock();
-        [mock.desc_table_addr(), mock.avail_addr(), mock.used_addr()].map(|address| address.0)
+        let size = u64::from(self.size);
+        let descriptors = self.area.0;
+        let available = descriptors + 16 * size;
+        let used = (available + 6 + 2 * size).next_multiple_of(4);
+        [descriptors, available, used]
     }
 
     /// The device's side, as a transport would hand it over.
     pub fn device_queue(&self, event_idx: bool) -> Queue {
-        let mut queue: Queue = self.mock().create_queue().expect("making a queue");
+        let mut queue = Queue::new(self.size).expect("making a queue");
+        let [descriptors, available, used] = self.areas();
+        let halves = |address: u64| (Some(address as u32), Some((address >> 32) as u32));
+        let (low, high) = halves(descriptors);
+        queue.set_desc_table_address(low, high);
+        let (low, high) = halves(available);
+        queue.set_avail_ring_address(low, high);
+        let (low, high) = halves(used);
+        queue.set_used_ring_address(low, high);
         queue.set_event_idx(event_idx);
+        queue.set_ready(true);
         queue
+    }
+
+    fn load(&self, address: u64) -> u16 {
+        self.memory
+            .read_obj(GuestAddress(address))
+            .expect("reading a ring")
+    }
+
+    fn store(&self, address: u64, value: u16) {
+        self.memory
+            .write_obj(value, GuestAddress(address))
+            .expect("writing a ring");
     }
 
     /// Writes one descriptor of the table, with no check whatever.
     pub fn put_descriptor(&mut self, index: u16, descriptor: Descriptor) {
-        self.mock()
-            .desc_table()
-            .store(index, RawDescriptor::from(descriptor))
+        let [table, _, _] = self.areas();
+        let at = GuestAddress(table + 16 * u64::from(index));
+        self.memory
+            .write_obj(RawDescriptor::from(descriptor), at)
             .expect("writing a descriptor");
     }
 
     /// Makes the chain that starts at descriptor `head` available.
     pub fn offer(&mut self, head: u16) {
-        let mock = self.mock();
-        let next: u16 = mock.avail().idx().load();
-        let slot = usize::from(next % self.size);
-        let entry = mock.avail().ring().ref_at(slot).expect("ring entry");
-        entry.store(head);
-        mock.avail().idx().store(next.wrapping_add(1));
+        let [_, available, _] = self.areas();
+        let next = self.load(available + 2);
+        self.store(available + 4 + 2 * u64::from(next % self.size), head);
+        self.store(available + 2, next.wrapping_add(1));
     }
 
     /// Makes a chain of `buffers` available, in the descriptors after those of the last chain.
@@ -366,36 +386,24 @@ impl DriverQueue {
     /// The next chain that the device has used: head and bytes written.
     pub fn used(&mut self) -> Option<(u16, u32)> {
         let [_, _, ring] = self.areas();
-        let index: u16 = self
-            .memory
-            .read_obj(GuestAddress(ring + 2))
-            .expect("reading the used ring");
-        if index == self.next_used {
+        if self.load(ring + 2) == self.next_used {
             return None;
         }
-        let slot = u64::from(self.next_used % self.size);
+        let slot = ring + 4 + 8 * u64::from(self.next_used % self.size);
         self.next_used = self.next_used.wrapping_add(1);
-        let element: [u32; 2] = [0, 4].map(|field| {
-            self.memory
-                .read_obj(GuestAddress(ring + 4 + 8 * slot + field))
-                .expect("reading the used ring")
-        });
-        Some((element[0] as u16, element[1]))
+        let written = u32::from(self.load(slot + 4)) | u32::from(self.load(slot + 6)) << 16;
+        Some((self.load(slot), written))
     }
 
     /// Asks for an interrupt once the device has used buffer `index` (VIRTIO_F_EVENT_IDX).
     pub fn set_used_event(&mut self, index: u16) {
         let [_, available, _] = self.areas();
-        let field = GuestAddress(available + 4 + 2 * u64::from(self.size));
-        self.memory
-            .write_obj(index, field)
-            .expect("writing the available ring");
+        self.store(available + 4 + 2 * u64::from(self.size), index);
     }
 
     /// The index at which the device wants to be notified (VIRTIO_F_EVENT_IDX).
     pub fn avail_event(&self) -> u16 {
         let [_, _, used] = self.areas();
-        let field = GuestAddress(used + 4 + 8 * u64::from(self.size));
-        self.memory.read_obj(field).expect("reading the used ring")
+        self.load(used + 4 + 8 * u64::from(self.size))
     }
 }

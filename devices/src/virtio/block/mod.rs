@@ -1,6 +1,8 @@
 //! Block device (section 5.2) on a raw image file or a block device of the host.
 
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
@@ -99,7 +101,7 @@ impl Block {
         })?;
         // By seeking, since the metadata of a block device says nothing of its size.
         let size = file.seek(SeekFrom::End(0)).map_err(open_error)?;
-        if size == 0 || size % SECTOR != 0 {
+        if size == 0 || !size.is_multiple_of(SECTOR) {
             return Err(Error::Size {
                 path: path.to_owned(),
                 size,
@@ -176,6 +178,7 @@ impl VirtioDevice for Block {
         let (queue, kick) = activation.only_queue()?;
         let service = Service {
             disk: self.disk.clone(),
+            write_through: activation.features & 1 << VIRTIO_BLK_F_FLUSH == 0,
             queue,
             memory: activation.memory,
             interrupt: activation.interrupt,
@@ -193,6 +196,7 @@ impl VirtioDevice for Block {
 /// The half of the device that lives on the event loop while a driver runs it.
 struct Service {
     disk: Arc<Disk>,
+    write_through: bool,
     queue: Queue,
     memory: Memory,
     interrupt: Arc<dyn VirtioInterrupt>,
@@ -204,12 +208,16 @@ impl QueueService for Service {
         if self.broken {
             return Served::All;
         }
-        let (disk, memory) = (&self.disk, &self.memory);
+        let executor = request::Executor {
+            disk: &self.disk,
+            memory: &self.memory,
+            write_through: self.write_through,
+        };
         queue::serve(
             &mut self.queue,
-            memory,
+            &self.memory,
             BATCH,
-            |buffers| request::execute(disk, memory, buffers),
+            |buffers| executor.execute(buffers),
             || self.interrupt.queue(0),
         )
         .unwrap_or_else(|error| {

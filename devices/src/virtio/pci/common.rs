@@ -242,7 +242,11 @@ impl Common {
             log::debug!("status {wanted:#04x} written over {current:#04x} is ignored");
             return Effect::Nothing;
         }
-        let mut status = current | wanted & (FAILED | ACKNOWLEDGE);
+        if wanted & FAILED != 0 {
+            interrupt.add_status(FAILED);
+            return Effect::Nothing;
+        }
+        let mut status = current | wanted & ACKNOWLEDGE;
         for (bit, before) in [
             (DRIVER, ACKNOWLEDGE),
             (FEATURES_OK, DRIVER),
@@ -254,7 +258,7 @@ impl Common {
             }
         }
         interrupt.add_status(status);
-        if status & !current & DRIVER_OK != 0 && status & FAILED == 0 {
+        if status & !current & DRIVER_OK != 0 {
             Effect::Activate
         } else {
             Effect::Nothing

@@ -10,6 +10,8 @@ mod common;
 mod config_space;
 mod interrupt;
 mod msix;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
