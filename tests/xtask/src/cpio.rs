@@ -7,7 +7,6 @@ use std::path::Path;
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
-const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
 /// An archive under construction.
@@ -51,10 +50,19 @@ impl<W: Write> Archive<W> {
         self.file(path, mode, &content)
     }
 
-    /// Adds a symbolic link that points to `to`.
-    pub fn link(&mut self, path: &str, to: &str) -> io::Result<()> {
-        self.parents(path)?;
-        self.entry(path, SYMLINK | 0o777, (0, 0), to.as_bytes())
+    /// Adds the files below the host's folder `source`, in the order of their names.
+    pub fn tree(&mut self, path: &str, source: &Path) -> io::Result<()> {
+        let mut entries = std::fs::read_dir(source)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(|entry| entry.file_name());
+        for entry in entries {
+            let to = format!("{path}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                self.tree(&to, &entry.path())?;
+            } else {
+                self.copy(&to, 0o644, &entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a character device node.

@@ -46,6 +46,7 @@ impl Series {
             name,
             release,
             packages: &["linux-image-cloud-amd64", "linux-headers-cloud-amd64"],
+            provided: &[],
             only: &["linux-image-", "linux-headers-", "linux-kbuild-"],
             without: &[],
         }
@@ -74,6 +75,11 @@ impl Kernel {
     /// What `uname -r` says on this kernel.
     pub fn release(&self) -> &str {
         &self.release
+    }
+
+    /// Where it is unpacked.
+    pub fn folder(&self) -> &Path {
+        &self.root
     }
 
     /// The bzImage.

@@ -10,7 +10,10 @@ use clap::{Parser, Subcommand};
 
 mod commands;
 mod cpio;
+mod host;
+mod image;
 mod kernels;
+mod kvm_probe;
 mod layout;
 mod packages;
 mod process;
@@ -30,11 +33,17 @@ struct Cli {
 enum Command {
     /// Run a command on the working tree inside the rig, a machine with a real KVM.
     Rig(commands::rig::Args),
+    /// Prepare everything: packages, tools, guest kernels, guest image. Safe to repeat.
+    Setup(commands::setup::Args),
+    /// Say whether this host's own /dev/kvm runs real guests, or the rig does.
+    Host(commands::host::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Rig(args) => commands::rig::main(args),
+        Command::Setup(args) => commands::setup::main(args),
+        Command::Host(args) => commands::host::main(args),
     };
     match outcome {
         Ok(code) => code,

@@ -25,6 +25,7 @@ const QEMU: Request = Request {
     name: "qemu",
     release: Release::Backports,
     packages: &["qemu-system-x86"],
+    provided: &[],
     only: &[],
     without: UNUSED,
 };
@@ -34,6 +35,7 @@ const VIRTIOFSD: Request = Request {
     name: "virtiofsd",
     release: Release::Stable,
     packages: &["qemu-system-common"],
+    provided: &[],
     only: &[],
     without: UNUSED,
 };

@@ -1,3 +1,5 @@
 //! The subcommands: one file each, with its arguments and its `main`.
 
+pub mod host;
 pub mod rig;
+pub mod setup;

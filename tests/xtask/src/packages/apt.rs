@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub release: Release,
     /// The names of the packages asked for.
     pub packages: &'a [&'a str],
+    /// Packages, real or virtual, that count as installed already.
+    pub provided: &'a [&'a str],
     /// Which packages of the dependency closure are wanted, by the start of their names; all if empty.
     pub only: &'a [&'a str],
     /// Which packages of the closure are not, by the start of their names.
@@ -62,7 +64,6 @@ impl Apt {
                 .with_context(|| format!("creating {}", folder.display()))?;
         }
         let apt = Self { home };
-        apt.write("status", "")?;
         apt.write("apt.conf", &apt.configuration()?)?;
         Ok(apt)
     }
@@ -74,8 +75,8 @@ impl Apt {
     pub fn fetch(&self, request: &Request) -> Result<Vec<PathBuf>> {
         let plan = self.home.join("plans").join(request.name);
         let asked = format!(
-            "# {:?} {:?} {:?} {:?}",
-            request.release, request.packages, request.only, request.without
+            "# {:?} {:?} {:?} {:?} {:?}",
+            request.release, request.packages, request.provided, request.only, request.without
         );
         let known = fs::read_to_string(&plan).unwrap_or_default();
         let names: Vec<String> = match known.split_once('\n') {
@@ -144,6 +145,17 @@ impl Apt {
 
     /// Asks apt for the dependency closure, as if nothing were installed.
     fn resolve(&self, request: &Request) -> Result<Vec<String>> {
+        let provided: String = request
+            .provided
+            .iter()
+            .map(|name| {
+                format!(
+                    "Package: {name}\nStatus: install ok installed\nVersion: 999\n\
+                     Architecture: amd64\nMulti-Arch: foreign\n\n"
+                )
+            })
+            .collect();
+        self.write("status", &provided)?;
         self.update_once()?;
         let answer = process::capture(
             self.apt_get()
