@@ -43,17 +43,17 @@ impl Console {
                 }
             }
         });
-        Ok(Console { child, received, seen: String::new(), commands: 0 })
+        Ok(Console {
+            child,
+            received,
+            seen: String::new(),
+            commands: 0,
+        })
     }
 
     /// The process that the console belongs to.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
-    }
-
-    /// Everything received so far that no command has claimed.
-    pub fn unclaimed(&self) -> &str {
-        &self.seen
     }
 
     /// Sends `text` as if typed.
@@ -74,13 +74,20 @@ impl Console {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.received.recv_timeout(left) {
                 Ok(bytes) => {
-                    self.seen.push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
+                    self.seen
+                        .push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("no {marker:?} within {timeout:?}; the console's end:\n{}", self.tail())
+                    bail!(
+                        "no {marker:?} within {timeout:?}; the console's end:\n{}",
+                        self.tail()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    bail!("the console closed before {marker:?}; its end:\n{}", self.tail())
+                    bail!(
+                        "the console closed before {marker:?}; its end:\n{}",
+                        self.tail()
+                    )
                 }
             }
         }
@@ -88,7 +95,9 @@ impl Console {
 
     fn tail(&self) -> &str {
         let from = self.seen.len().saturating_sub(3000);
-        let from = (from..).find(|i| self.seen.is_char_boundary(*i)).unwrap_or(0);
+        let from = (from..)
+            .find(|i| self.seen.is_char_boundary(*i))
+            .unwrap_or(0);
         &self.seen[from..]
     }
 
@@ -97,25 +106,37 @@ impl Console {
         self.wait_for("weir-guest: shell", timeout)?;
         // The echo would come between a command and its output.
         self.send("stty -echo; PS1=; PS2=; echo ready-$((40 + 2))\n")?;
-        self.wait_for("ready-42\n", Duration::from_secs(60)).map(drop)
+        self.wait_for("ready-42\n", Duration::from_secs(60))
+            .map(drop)
     }
 
     /// Runs `script` in the guest's shell.
     pub fn sh(&mut self, script: &str, timeout: Duration) -> Result<Output> {
         self.commands += 1;
         let number = self.commands;
-        self.send(&format!("{{ {script}\n}} </dev/null 2>&1; echo \"<$?-{number}>\"\n"))?;
+        self.send(&format!(
+            "{{ {script}\n}} </dev/null 2>&1; echo \"<$?-{number}>\"\n"
+        ))?;
         let text = self.wait_for(&format!("-{number}>\n"), timeout)?;
         let end = text.rfind('<').context("a status follows the output")?;
-        let status = text[end + 1..].trim_end_matches(&format!("-{number}>\n")).parse()?;
-        Ok(Output { text: text[..end].to_owned(), status })
+        let status = text[end + 1..]
+            .trim_end_matches(&format!("-{number}>\n"))
+            .parse()?;
+        Ok(Output {
+            text: text[..end].to_owned(),
+            status,
+        })
     }
 
     /// Runs `script` and fails unless it succeeds; returns what it printed.
     pub fn sh_ok(&mut self, script: &str, timeout: Duration) -> Result<String> {
         let output = self.sh(script, timeout)?;
         if output.status != 0 {
-            bail!("`{script}` ended with status {}:\n{}", output.status, output.text);
+            bail!(
+                "`{script}` ended with status {}:\n{}",
+                output.status,
+                output.text
+            );
         }
         Ok(output.text)
     }

@@ -105,7 +105,10 @@ pub fn rewrite(device: &str, count: u64, seed: u64) -> Result<()> {
                 while !over.load(Ordering::Relaxed) {
                     let at = STREAM_OFFSET + rng.u64(..length / 4) * 4;
                     let word = rng.u32(..64);
-                    arena.atomic_u32(at).expect("in the stream").store(word, Ordering::Relaxed);
+                    arena
+                        .atomic_u32(at)
+                        .expect("in the stream")
+                        .store(word, Ordering::Relaxed);
                 }
             });
             let mut alive = true;

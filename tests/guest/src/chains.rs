@@ -47,10 +47,12 @@ impl Mapping {
     fn registers(file: impl AsFd, len: u64) -> Result<Mapping> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let base = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), len as usize, prot, flags, file, 0)
-        };
-        Ok(Mapping { base: base.context("mapping the device's registers")?.cast(), len })
+        let base =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len as usize, prot, flags, file, 0) };
+        Ok(Mapping {
+            base: base.context("mapping the device's registers")?.cast(),
+            len,
+        })
     }
 
     fn pages(count: usize) -> Result<Mapping> {
@@ -58,10 +60,12 @@ impl Mapping {
         let flags = MapFlags::PRIVATE | MapFlags::LOCKED | MapFlags::POPULATE;
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let base =
-            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, prot, flags) };
+        let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, prot, flags) };
         let base: *mut u8 = base.context("locking pages")?.cast();
-        Ok(Mapping { base, len: len as u64 })
+        Ok(Mapping {
+            base,
+            len: len as u64,
+        })
     }
 
     fn at<T>(&self, offset: u64) -> *mut T {
@@ -118,7 +122,10 @@ const BUFFERS: usize = 6;
 impl Device {
     fn open(function: &Path) -> Result<Device> {
         fs::write(function.join("enable"), "1").ok();
-        let config = OpenOptions::new().read(true).write(true).open(function.join("config"))?;
+        let config = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(function.join("config"))?;
         let mut space = [0; 256];
         config.read_exact_at(&mut space, 0)?;
         // Memory decoding and bus mastering.
@@ -145,7 +152,10 @@ impl Device {
             let path = function.join(format!("resource{bar}"));
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
             let len = file.metadata()?.len();
-            Ok(Registers { mapping: Mapping::registers(&file, len)?, offset })
+            Ok(Registers {
+                mapping: Mapping::registers(&file, len)?,
+                offset,
+            })
         };
         let pages = Mapping::pages(PAGES)?;
         let physical = physical_addresses(&pages)?;
@@ -162,7 +172,10 @@ impl Device {
     fn start(&self) -> Result<()> {
         let status = |value: u8| self.common.write(DEVICE_STATUS, value);
         status(0);
-        ensure!(self.common.read::<u8>(DEVICE_STATUS) == 0, "the device does not reset");
+        ensure!(
+            self.common.read::<u8>(DEVICE_STATUS) == 0,
+            "the device does not reset"
+        );
         status(ACKNOWLEDGE_AND_DRIVER);
         for (select, features) in [(0u32, 0u32), (1, 1)] {
             self.common.write(DRIVER_FEATURE_SELECT, select);
@@ -176,8 +189,11 @@ impl Device {
             }
             self.common.write(QUEUE_SELECT, queue);
             self.common.write(QUEUE_SIZE_AT, QUEUE_SIZE);
-            for (register, page) in [(QUEUE_DESC, desc), (QUEUE_DRIVER, avail), (QUEUE_DEVICE, used)]
-            {
+            for (register, page) in [
+                (QUEUE_DESC, desc),
+                (QUEUE_DRIVER, avail),
+                (QUEUE_DEVICE, used),
+            ] {
                 let address = self.physical[page];
                 self.common.write(register, address as u32);
                 self.common.write(register + 4, (address >> 32) as u32);
@@ -195,7 +211,8 @@ impl Device {
     fn kick(&self, queue: u16) {
         self.common.write(QUEUE_SELECT, queue);
         let offset = u64::from(self.common.read::<u16>(QUEUE_NOTIFY_OFF));
-        self.notify.write(offset * u64::from(self.notify_multiplier), queue);
+        self.notify
+            .write(offset * u64::from(self.notify_multiplier), queue);
     }
 
     /// An address that is the device's to touch: a buffer of ours, or nobody's.
@@ -219,7 +236,11 @@ impl Device {
             // Never more than the buffer page holds, unless the address is nobody's: a device that
             // believed a length must not get at the rest of this machine.
             let ours = self.physical.contains(&(address & !(PAGE - 1)));
-            let most = if ours { PAGE - address % PAGE } else { u64::from(u32::MAX) };
+            let most = if ours {
+                PAGE - address % PAGE
+            } else {
+                u64::from(u32::MAX)
+            };
             let len = match rng.u8(..4) {
                 0 => 0,
                 1 => most,
@@ -235,12 +256,23 @@ impl Device {
             self.pages.write(at, address);
             self.pages.write(at + 8, len as u32);
             self.pages.write(at + 12, flags);
-            self.pages.write(at + 14, if rng.u8(..8) == 0 { rng.u16(..) } else { rng.u16(..64) });
+            self.pages.write(
+                at + 14,
+                if rng.u8(..8) == 0 {
+                    rng.u16(..)
+                } else {
+                    rng.u16(..64)
+                },
+            );
         }
         self.fill_buffers(rng);
         for _ in 0..announced {
             let entry = avail as u64 * PAGE + 4 + 2 * u64::from(*index % QUEUE_SIZE);
-            let head = if rng.u8(..16) == 0 { rng.u16(..) } else { rng.u16(..QUEUE_SIZE) };
+            let head = if rng.u8(..16) == 0 {
+                rng.u16(..)
+            } else {
+                rng.u16(..QUEUE_SIZE)
+            };
             self.pages.write(entry, head);
             *index = index.wrapping_add(1);
         }
@@ -258,13 +290,20 @@ impl Device {
             let page = rng.usize(BUFFERS..PAGES) as u64 * PAGE;
             if rng.bool() {
                 for i in 0..8 {
-                    self.pages.write(page + 16 * i, self.address(rng) & !(PAGE - 1));
+                    self.pages
+                        .write(page + 16 * i, self.address(rng) & !(PAGE - 1));
                     self.pages.write(page + 16 * i + 8, rng.u32(..PAGE as u32));
                     self.pages.write(page + 16 * i + 12, rng.u16(..8));
                     self.pages.write(page + 16 * i + 14, rng.u16(..10));
                 }
             } else {
-                let words = [rng.u32(..4), rng.u32(..4), rng.u32(..), rng.u32(..), rng.u32(..64)];
+                let words = [
+                    rng.u32(..4),
+                    rng.u32(..4),
+                    rng.u32(..),
+                    rng.u32(..),
+                    rng.u32(..64),
+                ];
                 for (i, word) in words.into_iter().enumerate() {
                     self.pages.write(page + 4 * i as u64, word);
                 }
@@ -283,7 +322,10 @@ fn physical_addresses(pages: &Mapping) -> Result<Vec<u64>> {
             let mut entry = [0; 8];
             map.read_exact_at(&mut entry, (first + i) * 8)?;
             let frame = u64::from_le_bytes(entry) & ((1 << 55) - 1);
-            ensure!(frame != 0, "the kernel does not tell physical addresses; run this as root");
+            ensure!(
+                frame != 0,
+                "the kernel does not tell physical addresses; run this as root"
+            );
             Ok(frame * PAGE)
         })
         .collect()
@@ -306,11 +348,15 @@ fn find() -> Result<PathBuf> {
 /// Feeds the device `count` chains, then gives it back to its driver.
 pub fn run(count: u64, seed: u64) -> Result<()> {
     let function = find()?;
-    let name = function.file_name().context("a device has a name")?.to_owned();
+    let name = function
+        .file_name()
+        .context("a device has a name")?
+        .to_owned();
     let tell_driver = |file: &str| -> Result<()> {
         let path = Path::new("/sys/bus/pci/drivers/virtio-pci").join(file);
         let mut file = OpenOptions::new().write(true).open(&path)?;
-        file.write_all(name.as_encoded_bytes()).with_context(|| format!("writing {path:?}"))
+        file.write_all(name.as_encoded_bytes())
+            .with_context(|| format!("writing {path:?}"))
     };
     tell_driver("unbind")?;
     let device = Device::open(&function)?;

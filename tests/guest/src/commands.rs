@@ -14,8 +14,16 @@ pub fn append(out: &mut Vec<u8>, api: &Api, arena_size: u64, rng: &mut Rng) {
     let header = Header {
         size: 0,
         api: if rng.u8(..) < 4 { rng.u16(..) } else { api.id },
-        function: if rng.u8(..) < 4 { rng.u16(..) } else { index as u16 },
-        lane: if rng.u8(..) < 8 { rng.u32(..) } else { rng.u32(..4) },
+        function: if rng.u8(..) < 4 {
+            rng.u16(..)
+        } else {
+            index as u16
+        },
+        lane: if rng.u8(..) < 8 {
+            rng.u32(..)
+        } else {
+            rng.u32(..4)
+        },
         seq: rng.u32(..3),
     };
     let mut encoder = Encoder::new(out, header, function.words);
@@ -69,7 +77,10 @@ fn reference(arena_size: u64, rng: &mut Rng) -> Reference {
         2 => DATA_OFFSET - rng.u64(..64),
         _ => DATA_OFFSET + rng.u64(..4096),
     };
-    Reference { place: Place::Arena(at), len: rng.u64(..256) }
+    Reference {
+        place: Place::Arena(at),
+        len: rng.u64(..256),
+    }
 }
 
 fn word(arena_size: u64, rng: &mut Rng) -> u64 {

@@ -44,14 +44,24 @@ impl Client {
     /// Opens `path` and starts a client with an arena of `arena_size` bytes.
     pub fn open(path: &str, arena_size: u64) -> Result<Client> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let mut start = Start { arena_size, flags: 0, client: 0 };
+        let mut start = Start {
+            arena_size,
+            flags: 0,
+            client: 0,
+        };
         // SAFETY: START reads and writes one `Start`, which `start` is.
         let rc = unsafe { libc::ioctl(file.as_raw_fd(), START, &mut start) };
         if rc < 0 {
             return Err(io::Error::last_os_error()).context("starting a client");
         }
-        let arena = SharedMemory::map(&file, start.arena_size).context("mapping the arena")?.into();
-        Ok(Client { file, arena, submitted: 0 })
+        let arena = SharedMemory::map(&file, start.arena_size)
+            .context("mapping the arena")?
+            .into();
+        Ok(Client {
+            file,
+            arena,
+            submitted: 0,
+        })
     }
 
     /// Submits `length` bytes at `offset`, whatever they are. `false`: the client is over.
@@ -73,7 +83,11 @@ impl Client {
 
     /// Batches submitted that the device has not taken yet.
     pub fn in_flight(&self) -> u64 {
-        let consumed = self.arena.atomic_u64(CONSUMED).expect("the header is mapped");
-        self.submitted.saturating_sub(consumed.load(std::sync::atomic::Ordering::Acquire))
+        let consumed = self
+            .arena
+            .atomic_u64(CONSUMED)
+            .expect("the header is mapped");
+        self.submitted
+            .saturating_sub(consumed.load(std::sync::atomic::Ordering::Acquire))
     }
 }

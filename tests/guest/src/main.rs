@@ -1,6 +1,7 @@
-//! A guest that breaks every rule of the accelerator device. Runs in a guest, as root; what it looks
-//! for is found outside: that the VMM and everybody else go on as before.
+//! What tests run inside of a guest, as root: breaking every rule of the accelerator device (whether
+//! the VMM and everybody else go on as before is looked at from outside), and measuring it.
 
+mod arena_speed;
 mod batches;
 mod chains;
 mod commands;
@@ -10,7 +11,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Breaks every rule of Weir's accelerator device, from inside of a guest")]
+#[command(
+    about = "Breaks the rules of Weir's accelerator device, or measures it, inside of a guest"
+)]
 struct Args {
     #[command(subcommand)]
     what: What,
@@ -18,6 +21,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum What {
+    /// Compares copies through an arena with copies through ordinary memory
+    ArenaSpeed {
+        /// The device to open
+        #[arg(long, default_value = "/dev/weir0")]
+        device: String,
+    },
     /// Submits malformed batches of commands through the driver
     Batches {
         /// The device to open
@@ -55,8 +64,17 @@ enum What {
 
 fn main() -> Result<()> {
     match Args::parse().what {
-        What::Batches { device, count, seed } => batches::run(&device, count, seed),
-        What::Rewrite { device, count, seed } => batches::rewrite(&device, count, seed),
+        What::ArenaSpeed { device } => arena_speed::run(&device),
+        What::Batches {
+            device,
+            count,
+            seed,
+        } => batches::run(&device, count, seed),
+        What::Rewrite {
+            device,
+            count,
+            seed,
+        } => batches::rewrite(&device, count, seed),
         What::Chains { count, seed } => chains::run(count, seed),
     }
 }

@@ -1,0 +1,7 @@
+//! The tests, by what they are about.
+
+pub mod boot;
+pub mod cli;
+pub mod faults;
+pub mod hostile;
+pub mod opencl;
