@@ -1,0 +1,801 @@
+//! One call, from its arguments to its answer.
+//!
+//! The generated code names the words; what it must be, `api/wire` says: a command that this module
+//! makes passes `weir_wire::check::check`, or it is not sent.
+
+mod reply;
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+
+use weir_wire::command::{HEADER_SIZE, Header, MAX_COMMAND, MAX_INLINE, Place, Reference};
+use weir_wire::handle::Handle;
+
+use crate::Code;
+use crate::connection::{Connection, Library};
+use crate::deferred::{Shape, Target, Transfer};
+use crate::lanes::{Lane, SCRATCH};
+use crate::memory::Region;
+use crate::objects::Object;
+use crate::stream::Urgency;
+
+pub use reply::Reply;
+
+/// Most objects that one call can find or make: so many bits there are to say which exist.
+pub const MAX_FOUND: u64 = 64;
+/// Most pairs of a property list.
+const MAX_PROPERTIES: usize = 256;
+
+/// A call being made.
+#[derive(Debug)]
+pub struct Call {
+    weir: &'static Connection,
+    function: u16,
+    words: usize,
+    work: Work,
+    lane: Option<Lane<'static>>,
+    launch: bool,
+    owner: Handle,
+    done: Option<usize>,
+}
+
+/// What a call is put together in; each thread uses its own again and again.
+#[derive(Debug, Default)]
+struct Work {
+    command: Vec<u8>,
+    outputs: Vec<Output>,
+    inputs: Vec<Region>,
+    /// Handles of objects that the call makes.
+    proposed: Vec<Handle>,
+    /// Handles for objects that the call may find.
+    found: Vec<Handle>,
+    bulk: Option<InArena>,
+}
+
+/// Bytes that the call writes and the guest library reads.
+#[derive(Debug)]
+struct Output {
+    word: usize,
+    len: u64,
+    /// Whether the program has not passed null.
+    wanted: bool,
+    at: u64,
+    own: Option<Region>,
+}
+
+/// A bulk transfer through the arena.
+#[derive(Debug)]
+struct InArena {
+    at: u64,
+    region: Option<Region>,
+    target: Option<Target>,
+}
+
+/// One of a call's outputs.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputId(usize);
+
+/// How a function says that it failed.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure {
+    /// By a return value other than zero.
+    Return,
+    /// By returning null, and a code in this output.
+    Out(OutputId),
+    /// Not at all.
+    Nowhere,
+}
+
+/// The program's side of a bulk transfer.
+#[derive(Debug)]
+pub struct Bulk {
+    address: *mut u8,
+    shape: Option<Shape>,
+    region: Option<Region>,
+}
+
+impl Bulk {
+    /// Bytes in one piece at `address`.
+    pub fn line(address: *const c_void) -> Bulk {
+        Bulk {
+            address: address.cast_mut().cast(),
+            shape: None,
+            region: None,
+        }
+    }
+
+    /// Rows of bytes that begin at `address`.
+    pub fn shaped(address: *const c_void, shape: Shape) -> Bulk {
+        Bulk {
+            shape: Some(shape),
+            ..Bulk::line(address)
+        }
+    }
+
+    /// Bytes that lie in `region` of the arena already, which is freed after the transfer.
+    pub fn region(weir: &Connection, region: Region) -> Bulk {
+        Bulk {
+            region: Some(region),
+            ..Bulk::line(std::ptr::null())
+        }
+        .at(weir)
+    }
+
+    fn at(mut self, weir: &Connection) -> Bulk {
+        if let Some(region) = &self.region {
+            self.address = weir.address(region);
+        }
+        self
+    }
+}
+
+thread_local! {
+    static SPARE: Cell<Option<Work>> = const { Cell::new(None) };
+}
+
+impl Call {
+    /// Begins a call of `function`, whose commands have `words` words.
+    pub fn new(library: &Library, function: u16, words: usize) -> Result<Call, Code> {
+        let weir = library.current()?;
+        if weir.is_lost() {
+            return Err(weir.lost());
+        }
+        // A thread that is being torn down has no spare any more.
+        let mut work = SPARE
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        work.command.clear();
+        work.command.resize(HEADER_SIZE + 8 * words, 0);
+        Ok(Call {
+            weir,
+            function,
+            words,
+            work,
+            lane: None,
+            launch: false,
+            owner: Handle::NULL,
+            done: None,
+        })
+    }
+
+    /// The connection that it goes over.
+    pub fn connection(&self) -> &'static Connection {
+        self.weir
+    }
+
+    /// The API's error for arguments that cannot be.
+    pub fn malformed(&self) -> Code {
+        Code(self.weir.face.errors.malformed)
+    }
+
+    /// Says that it gives the device work.
+    pub fn launches(&mut self) {
+        self.launch = true;
+    }
+
+    /// Says at which word the reference to the "complete" word goes, should there be need of one.
+    pub fn done(&mut self, word: usize) {
+        self.done = Some(word);
+    }
+
+    /// Sets a word.
+    pub fn word(&mut self, index: usize, value: u64) {
+        debug_assert!(index < self.words);
+        let at = HEADER_SIZE + 8 * index;
+        self.work.command[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn reference(&mut self, index: usize, place: Place, len: u64) {
+        let [place, len] = Reference { place, len }.to_words();
+        self.word(index, place);
+        self.word(index + 1, len);
+    }
+
+    fn inline(&mut self, index: usize, len: usize) -> Result<&mut [u8], Code> {
+        let at = self.work.command.len();
+        let padded = len.checked_next_multiple_of(8).ok_or(self.malformed())?;
+        if padded > MAX_COMMAND - at.min(MAX_COMMAND) {
+            return Err(self.malformed());
+        }
+        self.reference(index, Place::Inline(at as u64), len as u64);
+        self.work.command.resize(at + padded, 0);
+        Ok(&mut self.work.command[at..at + len])
+    }
+
+    /// Puts in the handle of an object of `kind` at an address that the program gave.
+    pub fn object(
+        &mut self,
+        index: usize,
+        address: *const c_void,
+        kind: usize,
+        optional: bool,
+    ) -> Result<Option<&'static Object>, Code> {
+        if address.is_null() && optional {
+            return Ok(None);
+        }
+        let object = self.find(address, kind)?;
+        if self.owner.is_null() {
+            self.owner = object.handle();
+        }
+        self.word(index, object.handle().0);
+        Ok(Some(object))
+    }
+
+    fn find(&self, address: *const c_void, kind: usize) -> Result<&'static Object, Code> {
+        let invalid = self.weir.face.invalid.get(kind).copied();
+        self.weir
+            .objects
+            .find(address, kind)
+            .ok_or_else(|| invalid.map_or(self.malformed(), Code))
+    }
+
+    /// Puts in `len` bytes that the call reads.
+    ///
+    /// # Safety
+    /// `address` must be null or valid for reading `len` bytes.
+    pub unsafe fn input(
+        &mut self,
+        index: usize,
+        address: *const c_void,
+        len: u64,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if address.is_null() {
+            return self.null(optional);
+        }
+        // SAFETY: the caller answers for it.
+        let bytes = unsafe { bytes_at(address, len) };
+        self.input_bytes(index, bytes)
+    }
+
+    fn null(&self, optional: bool) -> Result<(), Code> {
+        if optional {
+            Ok(())
+        } else {
+            Err(self.malformed())
+        }
+    }
+
+    fn input_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Code> {
+        if bytes.len() <= MAX_INLINE {
+            self.inline(index, bytes.len())?.copy_from_slice(bytes);
+            return Ok(());
+        }
+        let region = self.weir.allocate(bytes.len() as u64)?;
+        if self
+            .weir
+            .arena()
+            .memory()
+            .write(region.at(), bytes)
+            .is_err()
+        {
+            return Err(self.malformed());
+        }
+        self.reference(index, Place::Arena(region.at()), bytes.len() as u64);
+        self.work.inputs.push(region);
+        Ok(())
+    }
+
+    /// Puts in `len` bytes that must travel inside of the command.
+    ///
+    /// # Safety
+    /// As for [`input`](Self::input).
+    pub unsafe fn input_inline(
+        &mut self,
+        index: usize,
+        address: *const c_void,
+        len: u64,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if address.is_null() {
+            return self.null(optional);
+        }
+        if len > MAX_COMMAND as u64 {
+            return Err(self.malformed());
+        }
+        // SAFETY: the caller answers for it.
+        let bytes = unsafe { bytes_at(address, len) };
+        self.inline(index, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Puts in a string and its zero.
+    ///
+    /// # Safety
+    /// `text` must be null or point to a string that a zero ends.
+    pub unsafe fn string(
+        &mut self,
+        index: usize,
+        text: *const c_char,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if text.is_null() {
+            return self.null(optional);
+        }
+        // SAFETY: the caller answers for it.
+        self.input_bytes(index, unsafe { CStr::from_ptr(text) }.to_bytes_with_nul())
+    }
+
+    /// Puts in an array of strings: their count, their lengths, their bytes.
+    ///
+    /// # Safety
+    /// `texts` must be null or point to `count` strings, each of which a zero ends unless `lengths`
+    /// is not null and gives it another length than 0.
+    pub unsafe fn strings(
+        &mut self,
+        index: usize,
+        texts: *const *const c_char,
+        count: u64,
+        lengths: *const usize,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if texts.is_null() {
+            return self.null(optional);
+        }
+        let count = usize::try_from(count).map_err(|_| self.malformed())?;
+        let mut table = (count as u64).to_le_bytes().to_vec();
+        let mut joined = Vec::new();
+        for i in 0..count {
+            // SAFETY: there are `count` strings, and as many lengths if there are any.
+            let (text, len) = unsafe {
+                let len = if lengths.is_null() {
+                    0
+                } else {
+                    *lengths.add(i)
+                };
+                (*texts.add(i), len)
+            };
+            if text.is_null() {
+                return Err(self.malformed());
+            }
+            // SAFETY: so the caller says of each string.
+            let bytes = unsafe {
+                match len {
+                    0 => CStr::from_ptr(text).to_bytes(),
+                    _ => bytes_at(text.cast(), len as u64),
+                }
+            };
+            table.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            joined.extend_from_slice(bytes);
+        }
+        table.extend_from_slice(&joined);
+        self.input_bytes(index, &table)
+    }
+
+    /// Puts in an array of `count` objects of `kind`.
+    ///
+    /// # Safety
+    /// `list` must be null or valid for reading `count` pointers.
+    pub unsafe fn objects(
+        &mut self,
+        index: usize,
+        list: *const *const c_void,
+        count: u64,
+        kind: usize,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if list.is_null() {
+            return self.null(optional);
+        }
+        let size = count
+            .checked_mul(8)
+            .filter(|size| *size <= MAX_COMMAND as u64);
+        let size = size.ok_or(self.malformed())? as usize;
+        let at = self.work.command.len();
+        self.inline(index, size)?;
+        for i in 0..count as usize {
+            // SAFETY: the caller answers for `count` pointers.
+            let handle = self.find(unsafe { *list.add(i) }, kind)?.handle();
+            self.work.command[at + 8 * i..][..8].copy_from_slice(&handle.0.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    /// Puts in a property list. The value of each key in `handles` is an object of that kind.
+    ///
+    /// # Safety
+    /// `list` must be null or point to pairs of words that a zero key ends.
+    pub unsafe fn properties(
+        &mut self,
+        index: usize,
+        list: *const u64,
+        handles: &[(u64, usize)],
+        optional: bool,
+    ) -> Result<(), Code> {
+        if list.is_null() {
+            return self.null(optional);
+        }
+        let mut words = Vec::new();
+        for pair in 0..=MAX_PROPERTIES {
+            // SAFETY: the list goes on as long as no key was zero.
+            let key = unsafe { *list.add(2 * pair) };
+            words.push(key);
+            if key == 0 {
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                self.inline(index, bytes.len())?.copy_from_slice(&bytes);
+                return Ok(());
+            }
+            // SAFETY: a key that is not zero has a value.
+            let value = unsafe { *list.add(2 * pair + 1) };
+            let kind = handles.iter().find(|(with_handle, _)| *with_handle == key);
+            words.push(match kind {
+                Some((_, kind)) if value != 0 => {
+                    let address = std::ptr::with_exposed_provenance(value as usize);
+                    self.find(address, *kind)?.handle().0
+                }
+                _ => value,
+            });
+        }
+        Err(self.malformed())
+    }
+
+    /// Puts in the handle of `object`, or else `len` bytes; null for neither.
+    ///
+    /// # Safety
+    /// As for [`input`](Self::input).
+    pub unsafe fn handle_or_bytes(
+        &mut self,
+        index: usize,
+        object: Option<&Object>,
+        address: *const c_void,
+        len: u64,
+    ) -> Result<(), Code> {
+        match object {
+            Some(object) => {
+                self.word(index, object.handle().0);
+                Ok(())
+            }
+            // SAFETY: the caller answers for it.
+            None => unsafe { self.input(index + 1, address, len, true) },
+        }
+    }
+
+    /// Puts in bulk data of `len` bytes that the device reads.
+    ///
+    /// # Safety
+    /// `bulk` must be null or valid for reading, and hold `len` bytes.
+    pub unsafe fn bulk_input(
+        &mut self,
+        index: usize,
+        mut bulk: Bulk,
+        len: u64,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if bulk.address.is_null() {
+            return self.null(optional);
+        }
+        let shape = self.shape_of(&bulk, len)?;
+        let at = if let Some(at) = self.weir.in_arena(bulk.address, len) {
+            at
+        } else if len <= MAX_INLINE as u64 {
+            let packed = self.inline(index, len as usize)?.as_mut_ptr();
+            // SAFETY: the command has `len` more bytes now; the caller answers for the source.
+            unsafe { shape.pack(bulk.address, packed) };
+            return Ok(());
+        } else {
+            let region = self.weir.allocate(len)?;
+            // SAFETY: the region is ours and `len` bytes long; the caller answers for the source.
+            unsafe { shape.pack(bulk.address, self.weir.address(&region)) };
+            let at = region.at();
+            bulk.region = Some(region);
+            at
+        };
+        self.reference(index, Place::Arena(at), len);
+        self.work.bulk = Some(InArena {
+            at,
+            region: bulk.region,
+            target: None,
+        });
+        Ok(())
+    }
+
+    /// Puts in a place for bulk data of `len` bytes that the device writes.
+    ///
+    /// # Safety
+    /// `bulk` must be null or valid for writing `len` bytes, until the program has learned that the
+    /// call is complete.
+    pub unsafe fn bulk_output(
+        &mut self,
+        index: usize,
+        bulk: Bulk,
+        len: u64,
+        optional: bool,
+    ) -> Result<(), Code> {
+        if bulk.address.is_null() {
+            return self.null(optional);
+        }
+        let shape = self.shape_of(&bulk, len)?;
+        let (at, region, target) = match self.weir.in_arena(bulk.address, len) {
+            Some(at) => (at, bulk.region, None),
+            None => {
+                let region = self.weir.allocate(len)?;
+                let address = bulk.address;
+                (region.at(), Some(region), Some(Target { address, shape }))
+            }
+        };
+        self.reference(index, Place::Arena(at), len);
+        self.work.bulk = Some(InArena { at, region, target });
+        Ok(())
+    }
+
+    fn shape_of(&self, bulk: &Bulk, len: u64) -> Result<Shape, Code> {
+        let len = usize::try_from(len).map_err(|_| self.malformed())?;
+        let shape = bulk.shape.unwrap_or(Shape::line(len));
+        if shape.len() == len {
+            Ok(shape)
+        } else {
+            Err(self.malformed())
+        }
+    }
+
+    /// Makes room for `len` bytes that the call writes. With `wanted` false, the program has passed
+    /// null, and so does the call.
+    pub fn output(&mut self, index: usize, len: u64, wanted: bool) -> OutputId {
+        self.work.outputs.push(Output {
+            word: index,
+            len: if wanted { len } else { 0 },
+            wanted,
+            at: 0,
+            own: None,
+        });
+        OutputId(self.work.outputs.len() - 1)
+    }
+
+    /// Proposes a handle for an object that the call makes.
+    pub fn new_object(
+        &mut self,
+        index: usize,
+        kind: usize,
+        parent: Option<&Object>,
+    ) -> Result<&'static Object, Code> {
+        let object = self.propose(kind, parent)?;
+        self.work.proposed.push(object.handle());
+        self.word(index, object.handle().0);
+        Ok(object)
+    }
+
+    fn propose(&self, kind: usize, parent: Option<&Object>) -> Result<&'static Object, Code> {
+        let dispatch = (self.weir.face.dispatch)();
+        let object = self.weir.objects.propose(kind, dispatch, parent);
+        object.ok_or(Code(self.weir.face.errors.quota))
+    }
+
+    /// Proposes handles for `count` objects (at most [`MAX_FOUND`]) that the call may find.
+    pub fn found(&mut self, index: usize, kind: usize, count: u64) -> Result<OutputId, Code> {
+        let at = self.work.command.len();
+        self.inline(index, 8 * count.min(MAX_FOUND) as usize)?;
+        for i in 0..count.min(MAX_FOUND) as usize {
+            let handle = self.propose(kind, None)?.handle();
+            self.work.found.push(handle);
+            self.work.command[at + 8 * i..][..8].copy_from_slice(&handle.0.to_le_bytes());
+        }
+        Ok(self.output(index + 2, 8 * count, true))
+    }
+
+    /// Sends it. `queued` if the program need not wait for its answer.
+    pub fn send(mut self, queued: bool, failure: Failure) -> Result<Reply, Code> {
+        if queued && !self.must_wait(failure) {
+            return self.send_queued();
+        }
+        let value = self.send_waiting()?;
+        let error = self.failure(value, failure);
+        let unreported = match (self.weir.face.reports)(self.function) {
+            true => self.weir.arena().take_error(),
+            false => 0,
+        };
+        match (unreported, error) {
+            (0, None) => {}
+            (0, Some(code)) => return Err(code),
+            (code, _) => return Err(Code(code.into())),
+        }
+        self.end_bulk();
+        self.work.proposed.clear();
+        Ok(Reply::from_arena(self, value))
+    }
+
+    /// Whether it has something that must not be left alone: outputs other than an error, or arena
+    /// memory of which nobody would say when it is free again.
+    fn must_wait(&self, failure: Failure) -> bool {
+        let is_error = |i| matches!(failure, Failure::Out(id) if id.0 == i);
+        let outputs = self.work.outputs.iter().enumerate();
+        !self.work.inputs.is_empty()
+            || (self.work.bulk.is_some() && self.done.is_none())
+            || outputs
+                .into_iter()
+                .any(|(i, out)| out.wanted && !is_error(i))
+    }
+
+    /// Sends it, unless its answer is known already: it never changes.
+    pub fn send_cached(mut self, failure: Failure) -> Result<Reply, Code> {
+        if self
+            .work
+            .outputs
+            .iter()
+            .any(|out| out.len > crate::cache::MAX_ANSWER)
+        {
+            return self.send(false, failure);
+        }
+        // Outputs have their lengths, but no places yet: the same for each time that it is asked.
+        for i in 0..self.work.outputs.len() {
+            let Output {
+                word, len, wanted, ..
+            } = self.work.outputs[i];
+            self.word(word, wanted.into());
+            self.word(word + 1, len);
+        }
+        let mut question = self.work.command[HEADER_SIZE..].to_vec();
+        question.extend_from_slice(&self.function.to_le_bytes());
+        if let Some(answer) = self.weir.cache.get(&question) {
+            return Ok(Reply::kept(self, answer));
+        }
+        for i in 0..self.work.outputs.len() {
+            let word = self.work.outputs[i].word;
+            self.reference(word, Place::Null, 0);
+        }
+        let weir = self.weir;
+        let reply = self.send(false, failure)?;
+        weir.cache.put(&question, reply.to_answer());
+        Ok(reply)
+    }
+
+    fn failure(&self, value: u64, failure: Failure) -> Option<Code> {
+        match failure {
+            Failure::Nowhere => None,
+            Failure::Return => match value as u32 as i32 {
+                0 => None,
+                code => Some(Code(code.into())),
+            },
+            Failure::Out(_) if value != 0 => None,
+            Failure::Out(id) => match self.read_i32(id) {
+                0 => Some(self.malformed()),
+                code => Some(Code(code.into())),
+            },
+        }
+    }
+
+    fn read_i32(&self, id: OutputId) -> i32 {
+        let mut bytes = [0; 4];
+        match self.work.outputs.get(id.0) {
+            Some(out) if out.len >= 4 => {
+                let _ = self.weir.arena().memory().read(out.at, &mut bytes);
+            }
+            _ => {}
+        }
+        i32::from_le_bytes(bytes)
+    }
+
+    fn send_queued(mut self) -> Result<Reply, Code> {
+        // Nobody reads the error of a queued call: all of them share one place for it.
+        for i in 0..self.work.outputs.len() {
+            let Output {
+                word, len, wanted, ..
+            } = self.work.outputs[i];
+            if wanted {
+                let sink = self.weir.sink()?;
+                self.reference(word, Place::Arena(sink), len);
+            }
+        }
+        if let Some(bulk) = self.work.bulk.take() {
+            let done = self.weir.allocate(4)?;
+            let word = self.weir.arena().memory().atomic_u32(done.at());
+            word.map_err(|_| self.malformed())?
+                .store(0, std::sync::atomic::Ordering::Release);
+            let index = self.done.ok_or(self.malformed())?;
+            self.reference(index, Place::Arena(done.at()), 4);
+            self.weir.deferred.add(Transfer {
+                done,
+                data: bulk.region,
+                target: bulk.target,
+                owner: self.owner,
+            });
+        }
+        self.fill_header(0, 0);
+        let urgency = if self.launch {
+            Urgency::Launch
+        } else {
+            Urgency::Later
+        };
+        self.weir.append(&self.work.command, urgency)?;
+        self.work.proposed.clear();
+        Ok(Reply::from_arena(self, 0))
+    }
+
+    fn send_waiting(&mut self) -> Result<u64, Code> {
+        let lane = self.weir.lanes().take();
+        self.place_outputs(&lane)?;
+        let seq = lane.next_seq();
+        self.fill_header(lane.index(), seq);
+        self.weir.append(&self.work.command, Urgency::Now)?;
+        let value = self.weir.wait(&lane, seq)?;
+        // Its scratch holds the outputs until they are copied.
+        self.lane = Some(lane);
+        Ok(value)
+    }
+
+    fn place_outputs(&mut self, lane: &Lane<'_>) -> Result<(), Code> {
+        let weir = self.weir;
+        let mut used = 0;
+        for i in 0..self.work.outputs.len() {
+            let Output {
+                word, len, wanted, ..
+            } = self.work.outputs[i];
+            if !wanted {
+                continue;
+            }
+            let room = len.next_multiple_of(8);
+            let (at, own) = if room <= SCRATCH - used {
+                let scratch = lane.scratch(|| weir.scratch());
+                let at = scratch.ok_or(Code(weir.face.errors.quota))? + used;
+                used += room;
+                (at, None)
+            } else {
+                let region = weir.allocate(len)?;
+                (region.at(), Some(region))
+            };
+            self.reference(word, Place::Arena(at), len);
+            self.work.outputs[i].at = at;
+            self.work.outputs[i].own = own;
+        }
+        Ok(())
+    }
+
+    fn fill_header(&mut self, lane: u32, seq: u32) {
+        let header = Header {
+            size: self.work.command.len() as u32,
+            api: self.weir.face.id,
+            function: self.function,
+            lane,
+            seq,
+        };
+        self.work.command[..HEADER_SIZE].copy_from_slice(&header.to_bytes());
+    }
+
+    /// Brings the results of a bulk transfer that was waited for to where they belong.
+    fn end_bulk(&mut self) {
+        if let Some(InArena {
+            at,
+            target: Some(target),
+            ..
+        }) = self.work.bulk.take()
+        {
+            let len = target.shape.len() as u64;
+            if let Ok(from) = self.weir.arena().memory().address(at, len) {
+                // SAFETY: the range was checked; whoever made the call answers for the target.
+                unsafe { target.shape.spread(from.as_ptr(), target.address) };
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let unused = self
+            .work
+            .proposed
+            .drain(..)
+            .chain(self.work.found.drain(..));
+        for handle in unused {
+            if let Some(object) = self.weir.objects.named(handle) {
+                self.weir.objects.release(object);
+            }
+        }
+        self.work.outputs.clear();
+        self.work.inputs.clear();
+        self.work.bulk = None;
+        let work = std::mem::take(&mut self.work);
+        let _ = SPARE.try_with(|spare| spare.set(Some(work)));
+    }
+}
+
+/// # Safety
+/// `address` must be valid for reading `len` bytes, unless `len` is 0, for as long as the result is
+/// used.
+unsafe fn bytes_at<'a>(address: *const c_void, len: u64) -> &'a [u8] {
+    match len {
+        0 => &[],
+        // SAFETY: the caller answers for it.
+        _ => unsafe { std::slice::from_raw_parts(address.cast(), len as usize) },
+    }
+}

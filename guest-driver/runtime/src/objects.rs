@@ -1,0 +1,298 @@
+//! What the program holds in its hands: one small structure for each object.
+//!
+//! The address of a structure is what the program sees. All of them lie in one reserved range, at
+//! the place that their slot gives; so address, slot and handle follow from one another without a
+//! search, and an address that the program made up is found out without being followed.
+//!
+//! A slot is used again only when the mediator's table would let it: when the object has no
+//! references and no living children. Both sides count alike.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use rustix::mm::{MapFlags, ProtFlags};
+use weir_wire::handle::{Handle, MAX_SLOTS};
+
+use crate::lock;
+
+/// An object's structure. Loaders read its first word and jump through it.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Object {
+    dispatch: AtomicPtr<c_void>,
+    handle: AtomicU64,
+    /// The kind plus one; 0: not in use.
+    kind: AtomicU32,
+    references: AtomicU32,
+    children: AtomicU32,
+    /// The parent's slot plus one; 0: none.
+    parent: AtomicU32,
+    extra: Mutex<Extra>,
+}
+
+/// What the hand-written part of an API keeps with an object; it goes with the object.
+pub type Extra = Option<Box<dyn Any + Send>>;
+
+const SIZE: usize = size_of::<Object>();
+const _: () = assert!(SIZE == 64);
+
+/// References of an object that cannot be given up.
+const PERMANENT: u32 = u32::MAX;
+
+/// All objects of one client.
+#[derive(Debug)]
+pub struct Objects {
+    base: NonNull<Object>,
+    /// Slots below this one have been used before, and their structures are initialised.
+    fresh: AtomicU32,
+    free: Mutex<Vec<u32>>,
+}
+
+// SAFETY: the structures that `base` points to are made of atomics and a mutex, and the range stays
+// mapped for the process's life.
+unsafe impl Send for Objects {}
+// SAFETY: as above.
+unsafe impl Sync for Objects {}
+
+impl Objects {
+    /// Reserves the range. It takes memory only where it is used.
+    pub fn new() -> io::Result<Objects> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                MAX_SLOTS as usize * SIZE,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )?
+        };
+        Ok(Objects {
+            base: NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            fresh: AtomicU32::new(0),
+            free: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn at(&self, slot: u32) -> Option<&Object> {
+        if slot >= self.fresh.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: slots below `fresh` are inside of the range and initialised; structures are never
+        // moved or unmapped.
+        Some(unsafe { self.base.add(slot as usize).as_ref() })
+    }
+
+    /// The object at an address that a program gave, if there is a living one of this kind.
+    pub fn find(&self, address: *const c_void, kind: usize) -> Option<&Object> {
+        self.find_any(address)
+            .filter(|object| object.kind() == Some(kind))
+    }
+
+    /// The object at an address that a program gave, if there is a living one.
+    pub fn find_any(&self, address: *const c_void) -> Option<&Object> {
+        let distance = address.addr().checked_sub(self.base.addr().get())?;
+        if !distance.is_multiple_of(SIZE) {
+            return None;
+        }
+        let object = self.at(u32::try_from(distance / SIZE).ok()?)?;
+        object.kind().map(|_| object)
+    }
+
+    /// The object that `handle` names, if it lives.
+    pub fn named(&self, handle: Handle) -> Option<&Object> {
+        self.at(handle.slot())
+            .filter(|object| object.kind().is_some() && object.handle() == handle)
+    }
+
+    /// The address that a program knows the object `handle` by; null if there is none.
+    pub fn address(&self, handle: Handle) -> *mut c_void {
+        self.named(handle)
+            .map_or(std::ptr::null_mut(), Object::address)
+    }
+
+    /// Makes an object of `kind` with one reference, which keeps `parent` alive. `dispatch` goes into
+    /// its first word. `None` if there are [`MAX_SLOTS`] objects already.
+    pub fn propose(
+        &self,
+        kind: usize,
+        dispatch: *const c_void,
+        parent: Option<&Object>,
+    ) -> Option<&Object> {
+        let mut free = lock(&self.free);
+        let object = match free.pop() {
+            Some(slot) => self.at(slot)?,
+            None => self.extend()?,
+        };
+        let last = object.handle();
+        let next = Handle::new(last.slot(), last.generation() + 1);
+        object.handle.store(next.0, Ordering::Relaxed);
+        object
+            .dispatch
+            .store(dispatch.cast_mut(), Ordering::Relaxed);
+        object.references.store(1, Ordering::Relaxed);
+        object.children.store(0, Ordering::Relaxed);
+        let parent = parent.map_or(0, |parent| {
+            parent.children.fetch_add(1, Ordering::Relaxed);
+            parent.handle().slot() + 1
+        });
+        object.parent.store(parent, Ordering::Relaxed);
+        object.kind.store(kind as u32 + 1, Ordering::Release);
+        Some(object)
+    }
+
+    /// Initialises one more structure. The caller holds the lock.
+    fn extend(&self) -> Option<&Object> {
+        let slot = self.fresh.load(Ordering::Relaxed);
+        if slot == MAX_SLOTS {
+            return None;
+        }
+        let object = Object {
+            dispatch: AtomicPtr::default(),
+            handle: AtomicU64::new(Handle::new(slot, 0).0),
+            kind: AtomicU32::new(0),
+            references: AtomicU32::new(0),
+            children: AtomicU32::new(0),
+            parent: AtomicU32::new(0),
+            extra: Mutex::new(None),
+        };
+        // SAFETY: the slot is inside of the range, and nobody looks at it before `fresh` says so.
+        unsafe { self.base.add(slot as usize).write(object) };
+        self.fresh.store(slot + 1, Ordering::Release);
+        self.at(slot)
+    }
+
+    /// Makes `object` one that cannot be given up.
+    pub fn keep(&self, object: &Object) {
+        let _counts = lock(&self.free);
+        object.references.store(PERMANENT, Ordering::Relaxed);
+    }
+
+    /// Counts one more reference.
+    pub fn retain(&self, object: &Object) {
+        let _counts = lock(&self.free);
+        let references = object.references.load(Ordering::Relaxed);
+        object
+            .references
+            .store(references.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Counts one reference less. An object without references and children is gone, and so may its
+    /// parent be then.
+    pub fn release(&self, object: &Object) {
+        let mut dropped: Vec<Extra> = Vec::new();
+        let mut free = lock(&self.free);
+        match object.references.load(Ordering::Relaxed) {
+            0 | PERMANENT => {}
+            references => object.references.store(references - 1, Ordering::Relaxed),
+        }
+        let mut next = Some(object);
+        while let Some(object) = next {
+            let used = object.references.load(Ordering::Relaxed) > 0
+                || object.children.load(Ordering::Relaxed) > 0;
+            if used || object.kind().is_none() {
+                break;
+            }
+            dropped.push(object.extra().take());
+            object.kind.store(0, Ordering::Release);
+            // A slot whose generations are used up stays unused.
+            if object.handle().generation() < u32::MAX {
+                free.push(object.handle().slot());
+            }
+            let parent = object.parent.load(Ordering::Relaxed);
+            next = parent.checked_sub(1).and_then(|slot| self.at(slot));
+            if let Some(parent) = next {
+                parent.children.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // What was kept with the objects may free arena memory and so on: not under this lock.
+        drop(free);
+        drop(dropped);
+    }
+}
+
+impl Object {
+    /// The name under which mediator and worker know it.
+    pub fn handle(&self) -> Handle {
+        Handle(self.handle.load(Ordering::Relaxed))
+    }
+
+    /// Its kind; `None` if it is gone.
+    pub fn kind(&self) -> Option<usize> {
+        (self.kind.load(Ordering::Acquire) as usize).checked_sub(1)
+    }
+
+    /// The address that the program knows it by.
+    pub fn address(&self) -> *mut c_void {
+        std::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// What the hand-written part of its API keeps with it.
+    pub fn extra(&self) -> MutexGuard<'_, Extra> {
+        lock(&self.extra)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_DISPATCH: *const c_void = std::ptr::null();
+
+    #[test]
+    fn an_object_lives_as_long_as_it_has_references_or_children() {
+        let objects = Objects::new().unwrap();
+        let context = objects.propose(1, NO_DISPATCH, None).unwrap();
+        let buffer = objects.propose(2, NO_DISPATCH, Some(context)).unwrap();
+        let (context_at, buffer_at) = (context.address(), buffer.address());
+
+        objects.release(context);
+        assert!(objects.find(context_at, 1).is_some(), "it has a child");
+        objects.retain(buffer);
+        objects.release(buffer);
+        assert!(objects.find(buffer_at, 2).is_some(), "it has a reference");
+        objects.release(buffer);
+        assert!(objects.find(buffer_at, 2).is_none());
+        assert!(objects.find(context_at, 1).is_none());
+    }
+
+    #[test]
+    fn a_slot_used_again_has_another_generation() {
+        let objects = Objects::new().unwrap();
+        let first = objects.propose(0, NO_DISPATCH, None).unwrap().handle();
+        objects.release(objects.named(first).unwrap());
+        let second = objects.propose(0, NO_DISPATCH, None).unwrap().handle();
+        assert_eq!(second.slot(), first.slot());
+        assert_eq!(second.generation(), first.generation() + 1);
+        assert!(objects.named(first).is_none());
+        assert!(!objects.address(second).is_null());
+    }
+
+    #[test]
+    fn addresses_that_name_no_object_are_found_out() {
+        let objects = Objects::new().unwrap();
+        let object = objects.propose(3, NO_DISPATCH, None).unwrap();
+        let at = object.address();
+        assert!(objects.find(at, 3).is_some());
+        assert!(objects.find(at, 2).is_none(), "another kind");
+        assert!(objects.find(at.wrapping_byte_add(8), 3).is_none());
+        assert!(objects.find(at.wrapping_byte_add(SIZE), 3).is_none());
+        assert!(objects.find(std::ptr::without_provenance(8), 3).is_none());
+        assert!(objects.find(std::ptr::null(), 3).is_none());
+    }
+
+    #[test]
+    fn permanent_objects_stay() {
+        let objects = Objects::new().unwrap();
+        let platform = objects.propose(0, NO_DISPATCH, None).unwrap();
+        objects.keep(platform);
+        for _ in 0..3 {
+            objects.release(platform);
+        }
+        objects.retain(platform);
+        assert!(objects.find(platform.address(), 0).is_some());
+    }
+}
