@@ -15,6 +15,7 @@ mod image;
 mod kernels;
 mod kvm_probe;
 mod layout;
+mod module;
 mod packages;
 mod process;
 mod progress;
@@ -35,6 +36,8 @@ enum Command {
     Rig(commands::rig::Args),
     /// Prepare everything: packages, tools, guest kernels, guest image. Safe to repeat.
     Setup(commands::setup::Args),
+    /// Build the guest's kernel module for every kernel; any warning is an error.
+    Module(commands::module::Args),
     /// Say whether this host's own /dev/kvm runs real guests, or the rig does.
     Host(commands::host::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Rig(args) => commands::rig::main(args),
         Command::Setup(args) => commands::setup::main(args),
+        Command::Module(args) => commands::module::main(args),
         Command::Host(args) => commands::host::main(args),
     };
     match outcome {

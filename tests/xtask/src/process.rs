@@ -44,13 +44,11 @@ pub fn describe(command: &Command) -> String {
     for argument in command.get_args() {
         line.push(' ');
         line.push_str(&argument.to_string_lossy());
-        if line.len() > 200 {
-            line.truncate(line.floor_char_boundary(200));
-            line.push('…');
-            break;
-        }
     }
-    format!("`{line}`")
+    match line.char_indices().nth(200) {
+        Some((end, _)) => format!("`{}…`", &line[..end]),
+        None => format!("`{line}`"),
+    }
 }
 
 /// The last `count` lines of `text`.

@@ -78,9 +78,16 @@ impl Tools {
         command
     }
 
-    /// The file system daemon that comes with QEMU.
+    /// The file system daemon that comes with QEMU, as root: another user could not open the files of others
+    /// without changing their access times, which is how the rig's kernel opens them.
     pub fn virtiofsd(&self) -> Command {
-        program(&self.virtiofsd, "usr/lib/qemu/virtiofsd")
+        let daemon = program(&self.virtiofsd, "usr/lib/qemu/virtiofsd");
+        if rustix::process::geteuid().is_root() {
+            return daemon;
+        }
+        let mut sudo = Command::new("sudo");
+        sudo.arg(daemon.get_program()).args(daemon.get_args());
+        sudo
     }
 }
 

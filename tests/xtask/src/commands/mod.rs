@@ -1,5 +1,6 @@
 //! The subcommands: one file each, with its arguments and its `main`.
 
 pub mod host;
+pub mod module;
 pub mod rig;
 pub mod setup;

@@ -24,13 +24,13 @@ pub struct Args {
     #[arg(long)]
     stdin: bool,
     /// Processors of the machine.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = rig::CPUS)]
     cpus: u32,
     /// Memory of the machine in MiB; taken from the host as it is used.
-    #[arg(long, value_name = "MIB", default_value_t = 8192)]
+    #[arg(long, value_name = "MIB", default_value_t = rig::MEMORY_MIB)]
     memory: u32,
     /// End the machine after so many seconds, with exit status 124.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = rig::TIMEOUT_SECONDS)]
     timeout: u64,
     /// The command and its arguments. It starts in the current folder.
     #[arg(last = true, required = true)]
@@ -43,8 +43,8 @@ pub struct Args {
 /// When the rig does not work; the command's own failure is its exit status.
 pub fn main(args: Args) -> Result<ExitCode> {
     let layout = Layout::discover()?;
+    let directory = env::current_dir().context("finding the current folder")?;
     let options = Options {
-        directory: env::current_dir().context("finding the current folder")?,
         environment: args
             .env
             .into_iter()
@@ -55,6 +55,7 @@ pub fn main(args: Args) -> Result<ExitCode> {
         cpus: args.cpus,
         memory_mib: args.memory,
         timeout: Duration::from_secs(args.timeout),
+        ..Options::new(directory)
     };
     rig::run(&layout, &args.command, &options).map(ExitCode::from)
 }

@@ -241,7 +241,7 @@ impl Apt {
 
     /// Our own directories, and of the host's configuration only how to reach the network.
     fn configuration(&self) -> Result<String> {
-        let host = process::capture(&mut Command::new("apt-config").arg("dump"))
+        let host = process::capture(Command::new("apt-config").arg("dump"))
             .context("this needs Debian's apt")?;
         let mut text: String = host
             .lines()

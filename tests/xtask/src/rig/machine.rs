@@ -119,10 +119,10 @@ fn share_files(tools: &Tools, log: &Path, messages: &File) -> Result<(UnixStream
     fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
     let connection = connection.with_context(|| format!("connecting to {}", path.display()))?;
 
-    let listener = OwnedFd::from(listener);
+    // As standard input, since sudo hands on no other descriptor.
     let mut daemon = tools.virtiofsd();
     daemon
-        .arg(format!("--fd={}", listener.as_raw_fd()))
+        .arg("--fd=0")
         .args([
             "-o",
             "source=/",
@@ -131,9 +131,9 @@ fn share_files(tools: &Tools, log: &Path, messages: &File) -> Result<(UnixStream
             "-o",
             "sandbox=chroot",
         ])
-        .stdin(Stdio::null())
+        .stdin(OwnedFd::from(listener))
         .stdout(messages.try_clone()?)
         .stderr(messages.try_clone()?);
-    let daemon = Bound::spawn(&mut daemon, &[&listener])?;
+    let daemon = Bound::spawn(&mut daemon, &[])?;
     Ok((connection, daemon))
 }

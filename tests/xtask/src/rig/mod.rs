@@ -12,9 +12,8 @@ mod machine;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -32,6 +31,13 @@ use crate::tools::Tools;
 
 /// Exit status of a command that ran out of time, as `timeout(1)` has it.
 pub const TIMED_OUT: u8 = 124;
+
+/// The machine's processors, unless said otherwise.
+pub const CPUS: u32 = 2;
+/// The machine's memory in MiB, unless said otherwise.
+pub const MEMORY_MIB: u32 = 8192;
+/// How long a command may run, unless said otherwise.
+pub const TIMEOUT_SECONDS: u64 = 3600;
 
 /// How a command runs in the rig.
 pub struct Options {
@@ -59,9 +65,9 @@ impl Options {
             environment: Vec::new(),
             writable: Vec::new(),
             stdin: false,
-            cpus: 2,
-            memory_mib: 8192,
-            timeout: Duration::from_secs(3600),
+            cpus: CPUS,
+            memory_mib: MEMORY_MIB,
+            timeout: Duration::from_secs(TIMEOUT_SECONDS),
         }
     }
 }
@@ -130,7 +136,7 @@ pub fn prepare(layout: &Layout) -> Result<(Tools, Kernel)> {
 fn attend(machine: machine::Machine, options: &Options, started: Instant) -> Result<u8> {
     let machine::Machine {
         children,
-        mut control,
+        control,
         out,
         err,
         input,
@@ -150,7 +156,7 @@ fn attend(machine: machine::Machine, options: &Options, started: Instant) -> Res
     thread::spawn(move || {
         let mut status = String::new();
         // An error reads like the end: the machine has gone.
-        let _ = control.read_to_string_until_newline(&mut status);
+        let _ = BufReader::new(control).read_line(&mut status);
         let _ = report.send(status);
     });
     let left = options.timeout.saturating_sub(started.elapsed());
@@ -171,16 +177,6 @@ fn attend(machine: machine::Machine, options: &Options, started: Instant) -> Res
             ));
             Ok(TIMED_OUT)
         }
-    }
-}
-
-trait ReadLine {
-    fn read_to_string_until_newline(&mut self, line: &mut String) -> io::Result<()>;
-}
-
-impl ReadLine for UnixStream {
-    fn read_to_string_until_newline(&mut self, line: &mut String) -> io::Result<()> {
-        io::BufRead::read_line(&mut io::BufReader::new(self), line).map(drop)
     }
 }
 

@@ -1,0 +1,209 @@
+//! `cargo xtask test`: everything, from formatting to real guests.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::commands::setup;
+use crate::host::{self, Kind};
+use crate::layout::Layout;
+use crate::process;
+use crate::product::Product;
+use crate::progress;
+use crate::rig;
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the tests with real guests whose names contain this; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    guest: Vec<String>,
+}
+
+/// Time for all tests with real guests; the rig is slow.
+const GUEST_TESTS: Duration = Duration::from_secs(50 * 60);
+
+/// What has passed and what has not.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    /// Runs one check that passes or fails as a whole.
+    fn check(&mut self, what: &str, check: impl FnOnce() -> Result<()>) {
+        progress::step(what);
+        let began = Instant::now();
+        match check() {
+            Ok(()) => {
+                self.passed += 1;
+                progress::detail(format_args!("passed in {:.0?}", began.elapsed()));
+            }
+            Err(error) => {
+                self.failed += 1;
+                progress::detail(format_args!("FAILED: {error:#}"));
+            }
+        }
+    }
+
+    /// Adds the figures of Rust's test harness, if `line` has them. Returns whether it has.
+    fn add(&mut self, line: &str) -> bool {
+        let Some(rest) = line.strip_prefix("test result: ") else { return false };
+        let count = |word: &str| {
+            rest.split(['.', ';'])
+                .find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        self.passed += count("passed");
+        self.failed += count("failed");
+        self.skipped += count("ignored");
+        true
+    }
+}
+
+/// Prepares everything, runs all tests and prints `N passed, N failed, N skipped` at the end.
+///
+/// # Errors
+/// When something that the tests stand on cannot be prepared.
+pub fn main(args: Args) -> Result<ExitCode> {
+    let layout = Layout::discover()?;
+    let kernels = setup::prepare(&layout, false)?;
+    let mut tally = Tally::default();
+    if args.guest.is_empty() {
+        tally.check("formatting", || cargo(&layout, &["fmt", "--all", "--check"]));
+        tally.check("clippy, warnings denied", || {
+            let target = layout.target().display().to_string();
+            let arguments =
+                ["clippy", "--workspace", "--all-targets", "--target-dir", &target, "--", "-D", "warnings"];
+            cargo(&layout, &arguments)
+        });
+        unit_tests(&layout, &mut tally)?;
+    }
+    let mut product = None;
+    tally.check("building for release, the module for both kernels, the test programs", || {
+        product = Some(Product::build(&layout, &kernels)?);
+        Ok(())
+    });
+    match product {
+        Some(product) => guest_tests(&layout, &product, &args.guest, &mut tally)?,
+        None => progress::step("no tests with guests: there is nothing to run"),
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cargo(layout: &Layout, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(layout.root()).stdin(Stdio::null());
+    let status = command.status().context("starting cargo")?;
+    if !status.success() {
+        bail!("{} ended with {status}", process::describe(&command));
+    }
+    Ok(())
+}
+
+/// Units, devices on mock queues, property tests, and the worker on the host's own OpenCL.
+fn unit_tests(layout: &Layout, tally: &mut Tally) -> Result<()> {
+    progress::step("units, devices on mock queues, property tests");
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--workspace", "--no-fail-fast", "--target-dir"])
+        .arg(layout.target())
+        .current_dir(layout.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("starting cargo")?;
+    let output = child.stdout.take().context("cargo has an output")?;
+    let failed_before = tally.failed;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        if !tally.add(&line) && !line.ends_with("... ok") && !line.trim().is_empty() {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == failed_before {
+        // It did not get as far as to count: it does not build.
+        tally.failed += 1;
+    }
+    Ok(())
+}
+
+/// Real guests: on this host's KVM if it can, else in the rig.
+fn guest_tests(
+    layout: &Layout,
+    product: &Product,
+    only: &[String],
+    tally: &mut Tally,
+) -> Result<()> {
+    let scratch = layout.target().join("e2e");
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch)?;
+    let payload = product.payload(layout, "tests", None)?;
+    let results = scratch.join("results.json");
+    let environment: Vec<(OsString, OsString)> = [
+        ("WEIR_TEST_BIN", product.bin.as_path()),
+        ("WEIR_TEST_GUEST", &layout.guest()),
+        ("WEIR_TEST_PAYLOAD", &payload),
+        ("WEIR_TEST_PROGRAMS", &product.programs),
+        ("WEIR_TEST_SCRATCH", &scratch),
+    ]
+    .map(|(name, path)| (name.into(), path.into()))
+    .into();
+    let mut command = vec![product.bin.join("weir-e2e").into_os_string()];
+    command.extend(only.iter().map(OsString::from));
+    let began = Instant::now();
+    match host::kind() {
+        Kind::Kvm => {
+            progress::step("real guests, on this host's /dev/kvm");
+            Command::new(&command[0]).args(&command[1..]).envs(environment).status()?;
+        }
+        Kind::Rig(finding) => {
+            progress::step(format_args!("real guests, in the rig: {finding}"));
+            let mut options = rig::Options::new(layout.root());
+            options.environment = environment;
+            options.timeout = GUEST_TESTS;
+            rig::run(layout, &command, &options)?;
+        }
+    }
+    progress::detail(format_args!("{:.0?}", began.elapsed()));
+    read_results(&results, tally)
+}
+
+fn read_results(results: &Path, tally: &mut Tally) -> Result<()> {
+    let Ok(text) = fs::read_to_string(results) else {
+        tally.failed += 1;
+        progress::detail("FAILED: the tests with guests did not come to their end");
+        return Ok(());
+    };
+    let counts: Value = serde_json::from_str(&text).context("reading the results")?;
+    let count = |name: &str| counts[name].as_u64().unwrap_or(0);
+    tally.passed += count("passed");
+    tally.failed += count("failed");
+    tally.skipped += count("skipped");
+    std::io::stdout().flush().context("writing the results")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn the_harness_s_figures_are_read() {
+        let mut tally = Tally::default();
+        assert!(!tally.add("running 3 tests"));
+        assert!(tally.add(
+            "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.23s"
+        ));
+        assert!(tally.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (15, 2, 1));
+    }
+}
