@@ -1,0 +1,130 @@
+//! Whether a function is fully described.
+
+use crate::expression::Leaf;
+use crate::model::{Carried, Condition, Contents, Failure, Function, Role, Spec, Type};
+
+/// What a parameter of this type lacks if its attributes don't say how it travels.
+pub(crate) fn lacks(spec: &Spec, ty: &Type) -> String {
+    let Type::Pointer { mutable, to } = ty else {
+        return match ty {
+            Type::Function => {
+                "is a function: say #[callback(after)], #[callback(never)] or \
+                 #[callback(unsupported)]"
+            }
+            _ => "is a structure, which cannot be passed by value",
+        }
+        .to_owned();
+    };
+    match (mutable, &**to) {
+        (_, Type::Pointer { .. }) => {
+            "is a pointer to pointers: say #[strings(count)] or #[strings(count, lengths)]".into()
+        }
+        (true, Type::Handle(kind)) => format!(
+            "is written with a {name}: say #[new(parent = …)] if the call makes it, or \
+             #[found(count)] if it may be known already",
+            name = spec.kinds[*kind].name
+        ),
+        (false, Type::Handle(_)) => "is an array of handles without a length: say #[len(…)]".into(),
+        (true, _) => "is written and nothing says how much: say #[len(…)]".into(),
+        (false, Type::Int { bytes: 1, .. }) => {
+            "is read and nothing says how much: say #[string] or #[len(…)]".into()
+        }
+        (false, _) => "is read and nothing says how much: say #[len(…)]".into(),
+    }
+}
+
+/// Checks that nothing is missing from `function` and that what is there fits together. The error
+/// names the parameter, if it is about one.
+pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usize>, String)> {
+    if !matches!(function.carried, Carried::Command { .. }) {
+        return Ok(());
+    }
+    let whole = |what: &str| Err((None, what.to_owned()));
+    if function.failure == Failure::Nowhere {
+        return whole("has nowhere to put its error: it needs a parameter with #[error]");
+    }
+    if let (Type::Handle(kind), None) = (&function.return_type, function.new) {
+        let kind = &spec.kinds[*kind].name;
+        return whole(&format!("returns a {kind}: say #[new(parent = …)]"));
+    }
+    let makes = |function: &Function| {
+        function.new.is_some() || function.params.iter().any(|p| matches!(p.role, Role::New(_)))
+    };
+    if function.holds.is_some() && !makes(function) {
+        return whole("says what its new object holds, but makes none");
+    }
+    if function.device_time && !has_event(spec, function) {
+        return whole("takes device time, but has no parameter #[new] for its event");
+    }
+    for (index, param) in function.params.iter().enumerate() {
+        check_param(function, index).map_err(|what| (Some(index), what))?;
+        if param.extra && !matches!(function.carried, Carried::Command { by_hand_guest: true, .. })
+        {
+            let what = "is #[extra], which needs #[by_hand(guest)]".to_owned();
+            return Err((Some(index), what));
+        }
+    }
+    Ok(())
+}
+
+fn has_event(spec: &Spec, function: &Function) -> bool {
+    function
+        .params
+        .iter()
+        .any(|p| matches!(&p.role, Role::New(new) if Some(new.kind) == spec.event))
+}
+
+fn check_param(function: &Function, index: usize) -> Result<(), String> {
+    let expressions: Vec<_> = match &function.params[index].role {
+        Role::Input { len, contents } => {
+            let count = match contents {
+                Contents::Strings { count, lengths } => {
+                    let described = |i: &usize| matches!(function.params[*i].role, Role::Lengths);
+                    if !lengths.as_ref().is_none_or(described) {
+                        return Err("has lengths that do not say #[lengths]".into());
+                    }
+                    Some(count)
+                }
+                _ => None,
+            };
+            len.iter().chain(count).collect()
+        }
+        Role::Output {
+            len, written, bulk, ..
+        } => {
+            if !bulk && !matches!(function.queued, Condition::Never) {
+                return Err("is written by a call that nobody waits for".into());
+            }
+            if let Some(written) = written {
+                for leaf in written.leaves() {
+                    if let Leaf::Deref(i) = leaf
+                        && !matches!(function.params[*i].role, Role::Output { .. })
+                    {
+                        return Err("is as long as something that is not written".into());
+                    }
+                }
+            }
+            vec![len]
+        }
+        Role::Found { len, .. } | Role::HandleOrBytes { len } => vec![len],
+        _ => Vec::new(),
+    };
+    for leaf in expressions.iter().flat_map(|e| e.leaves()) {
+        match leaf {
+            Leaf::Deref(_) => return Err("has a length that is known only afterwards".into()),
+            Leaf::Element(array, _) => match &function.params[*array].role {
+                Role::Input {
+                    contents: Contents::Plain,
+                    ..
+                } => {}
+                _ => return Err("has a length that depends on what is not sent".into()),
+            },
+            Leaf::Param(i) => match &function.params[*i].role {
+                Role::Scalar => {}
+                _ => return Err("has a length that depends on what is not sent".into()),
+            },
+            Leaf::IsNull(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Which words of a command are whose.
+
+use crate::model::{Condition, Contents, Function, Role};
+
+/// Gives every parameter its words, in order; then the returned object, then the reference to the
+/// "complete" word of calls whose bulk data is used after they have returned.
+pub(crate) fn lay_out(function: &mut Function) {
+    let mut next = 0;
+    for param in &mut function.params {
+        param.word = next;
+        if let Role::New(new) = &mut param.role {
+            new.word = next;
+        }
+        next += param.role.words();
+    }
+    if let Some(new) = &mut function.new {
+        new.word = next;
+        next += 1;
+    }
+    let has_bulk = function.params.iter().any(|param| {
+        matches!(
+            param.role,
+            Role::Output { bulk: true, .. }
+                | Role::Input {
+                    contents: Contents::Bulk,
+                    ..
+                }
+        )
+    });
+    if has_bulk && !matches!(function.queued, Condition::Never) {
+        function.done = Some(next);
+        next += 2;
+    }
+    function.words = next;
+}

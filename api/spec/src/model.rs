@@ -1,0 +1,354 @@
+//! A spec, parsed, checked and laid out: what every generator reads.
+
+use std::path::PathBuf;
+
+use crate::expression::Expression;
+
+/// One API.
+#[derive(Debug)]
+pub struct Spec {
+    /// File that it was read from.
+    pub file: PathBuf,
+    /// Name, as in a configuration file: `opencl`.
+    pub name: String,
+    /// Number, as in commands.
+    pub id: u16,
+    /// File name of the vendor library.
+    pub library: String,
+    /// Kind of the objects that tell when a command is complete, if the API has such.
+    pub event: Option<usize>,
+    /// Errors that Weir itself gives.
+    pub errors: Errors,
+    /// Kinds of objects, by number.
+    pub kinds: Vec<Kind>,
+    /// Type aliases that are not handles, in the file's order.
+    pub aliases: Vec<Alias>,
+    /// Structures, in the file's order.
+    pub structs: Vec<Struct>,
+    /// Constants, in the file's order.
+    pub constants: Vec<Constant>,
+    /// Functions, by number. Their order is the file's.
+    pub functions: Vec<Function>,
+}
+
+/// The API's words for what only Weir can find wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// The client's worker is gone.
+    pub lost: i64,
+    /// A command that no honest library sends.
+    pub malformed: i64,
+    /// The tenant's memory quota is used up.
+    pub quota: i64,
+    /// The function is not carried.
+    pub unsupported: i64,
+}
+
+/// A kind of object.
+#[derive(Debug)]
+pub struct Kind {
+    /// Name of the C type, such as `cl_mem`.
+    pub name: String,
+    /// The API's error for a handle that names no such object.
+    pub invalid: i64,
+}
+
+/// `type name = target;`
+#[derive(Debug)]
+pub struct Alias {
+    /// Its name.
+    pub name: String,
+    /// What it stands for, as written.
+    pub target: syn::Type,
+    /// What it stands for.
+    pub resolved: Type,
+}
+
+/// A C structure.
+#[derive(Debug)]
+pub struct Struct {
+    /// Its name.
+    pub name: String,
+    /// The declaration, as written.
+    pub item: syn::ItemStruct,
+    /// Bytes.
+    pub size: u64,
+    /// Alignment in bytes.
+    pub align: u64,
+}
+
+/// A constant.
+#[derive(Debug)]
+pub struct Constant {
+    /// Its name.
+    pub name: String,
+    /// Its type, as written.
+    pub ty: syn::Type,
+    /// Its value.
+    pub value: i128,
+}
+
+/// What a C type is, on x86-64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// An integer.
+    Int {
+        /// Its size.
+        bytes: u8,
+        /// Whether it has a sign.
+        signed: bool,
+    },
+    /// A floating-point number of so many bytes.
+    Float(u8),
+    /// A handle of this kind.
+    Handle(usize),
+    /// A structure, by its index.
+    Struct(usize),
+    /// A pointer.
+    Pointer {
+        /// Whether it is a pointer to non-const.
+        mutable: bool,
+        /// What it points to.
+        to: Box<Type>,
+    },
+    /// `c_void`.
+    Void,
+    /// A function pointer (which may be null).
+    Function,
+    /// No value: what a function without `->` returns.
+    Nothing,
+}
+
+/// One function.
+#[derive(Debug)]
+pub struct Function {
+    /// Name of the C function.
+    pub name: String,
+    /// Its number in commands, which is its index.
+    pub number: u16,
+    /// Its parameters. Those with [`Param::extra`] are not part of the C prototype.
+    pub params: Vec<Param>,
+    /// What it returns, as written; `None`: nothing.
+    pub returns: Option<syn::Type>,
+    /// What it returns.
+    pub return_type: Type,
+    /// How it is carried.
+    pub carried: Carried,
+    /// The object that it makes and returns.
+    pub new: Option<New>,
+    /// Where its error goes.
+    pub failure: Failure,
+    /// Whether the guest goes on without waiting for an answer.
+    pub queued: Condition,
+    /// Whether everything queued goes out with it, although nobody waits for it.
+    pub submits: bool,
+    /// Whether it may block or take long in the worker.
+    pub blocks: Condition,
+    /// Bytes of device memory that its new object holds.
+    pub holds: Option<Expression>,
+    /// Whether its answer never changes for the same scalars, handles and input bytes, so that the
+    /// guest may keep it.
+    pub cached: bool,
+    /// Whether it makes the device work.
+    pub device_time: bool,
+    /// Parameter (index) whose handle it adds a reference to.
+    pub retains: Option<usize>,
+    /// Parameter (index) whose handle it drops a reference of.
+    pub releases: Option<usize>,
+    /// First word of the reference to the "complete" word: there if it may be queued and has bulk
+    /// parameters.
+    pub done: Option<usize>,
+    /// Words of its commands.
+    pub words: usize,
+}
+
+/// How a function is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Not: it returns this error.
+    Unsupported(i64),
+    /// Written by hand in the guest library, out of other functions: it has no command.
+    Local,
+    /// As a command. For each side, whether that side's part is written by hand.
+    Command {
+        /// The guest library's C entry point is.
+        by_hand_guest: bool,
+        /// The worker's dispatch is.
+        by_hand_worker: bool,
+    },
+}
+
+/// Whether something is so for a call.
+#[derive(Debug)]
+pub enum Condition {
+    /// For none.
+    Never,
+    /// For each.
+    Always,
+    /// Where this expression is not zero.
+    If(Expression),
+}
+
+/// A new object that a function makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct New {
+    /// Its kind.
+    pub kind: usize,
+    /// Parameter (index) with the handle of the object that it belongs to and keeps alive.
+    pub parent: Option<usize>,
+    /// Word with the handle that the guest proposes.
+    pub word: usize,
+}
+
+/// Where a function's error goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It is the return value.
+    Return,
+    /// Into the out-parameter with this index; the return value is null.
+    Out(usize),
+    /// Nowhere: the function cannot say that it failed.
+    Nowhere,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type, as written.
+    pub ty: syn::Type,
+    /// Its type.
+    pub resolved: Type,
+    /// How it travels.
+    pub role: Role,
+    /// Whether the program may pass null.
+    pub optional: bool,
+    /// Whether it is not in the C prototype: hand-written guest code passes it to the encoder.
+    pub extra: bool,
+    /// Its first word. Meaningless where its role has no words.
+    pub word: usize,
+}
+
+/// How a parameter travels.
+#[derive(Debug)]
+pub enum Role {
+    /// One word: the value's bits, extended with zeros.
+    Scalar,
+    /// One word: the handle of an existing object.
+    Handle(usize),
+    /// Two words: bytes that the call reads.
+    Input {
+        /// How many elements (bytes, for `c_void`); `None` for strings and property lists, which
+        /// end by themselves.
+        len: Option<Expression>,
+        /// What they are.
+        contents: Contents,
+    },
+    /// Two words: bytes that the call writes.
+    Output {
+        /// How many elements (bytes, for `c_void`) there is room for.
+        len: Expression,
+        /// How many bytes of it are the answer; `None`: all.
+        written: Option<Expression>,
+        /// Whether the device writes them, possibly after the call.
+        bulk: bool,
+        /// Which answers contain handles.
+        answers: Option<Answers>,
+    },
+    /// Two words: the `int` into which the function's error goes.
+    Error,
+    /// One word: the proposed handle of an object that the call makes and stores here; null if the
+    /// program passes null.
+    New(New),
+    /// Four words: proposed handles of objects that the call finds, and where the answer goes.
+    Found {
+        /// Their kind.
+        kind: usize,
+        /// How many there is room for.
+        len: Expression,
+    },
+    /// Three words: `arg_value` of `clSetKernelArg`: bytes that may be one handle.
+    HandleOrBytes {
+        /// How many bytes.
+        len: Expression,
+    },
+    /// No words: the lengths of the strings in another parameter, which has them.
+    Lengths,
+    /// No words: a function that is called back.
+    Callback(Callback),
+    /// No words: what a callback is given.
+    UserData,
+    /// No words: seen by hand-written guest code only. The worker passes zero, and for a pointer
+    /// with a length one to so many zeros.
+    GuestOnly {
+        /// How many elements.
+        len: Option<Expression>,
+    },
+}
+
+impl Role {
+    /// Words that it takes in a command.
+    pub fn words(&self) -> usize {
+        match self {
+            Role::Scalar | Role::Handle(_) | Role::New(_) => 1,
+            Role::Input { .. } | Role::Output { .. } | Role::Error => 2,
+            Role::HandleOrBytes { .. } => 3,
+            Role::Found { .. } => 4,
+            Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => 0,
+        }
+    }
+}
+
+/// What the bytes of an input are.
+#[derive(Debug)]
+pub enum Contents {
+    /// Bytes.
+    Plain,
+    /// Bytes that the device reads, possibly after the call.
+    Bulk,
+    /// A zero-terminated string; the zero travels with it.
+    String,
+    /// Handles of existing objects of this kind.
+    Handles(usize),
+    /// Pairs of key and value, ended by a zero key. The value of each of these keys is a handle of
+    /// that kind.
+    Properties(Vec<(u64, usize)>),
+    /// An array of strings.
+    Strings {
+        /// How many.
+        count: Expression,
+        /// Parameter (index) with their lengths, which may be null, and in which 0 stands for a
+        /// zero-terminated string if the strings are of `c_char`.
+        lengths: Option<usize>,
+    },
+}
+
+/// Which answers of a query contain handles.
+#[derive(Debug)]
+pub struct Answers {
+    /// Parameter (index) that says what is asked for.
+    pub query: usize,
+    /// For its value, what the answer is made of.
+    pub cases: Vec<(u64, Answer)>,
+}
+
+/// An answer that contains handles.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing but handles of this kind, 8 bytes each.
+    Handles(usize),
+    /// A property list; the value of each of these keys is a handle of that kind.
+    Properties(Vec<(u64, usize)>),
+}
+
+/// What becomes of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callback {
+    /// The guest library calls it when the call has returned.
+    After,
+    /// It is never called: nothing that it would report can happen.
+    Never,
+    /// The function fails if it is not null.
+    Unsupported,
+}
