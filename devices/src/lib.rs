@@ -6,5 +6,6 @@
 //! accelerator) windows of guest-physical memory through [`pci::Window`]. So each device is tested
 //! against mock queues and mock machines, without a VM.
 
+pub mod accel;
 pub mod pci;
 pub mod virtio;

@@ -1,0 +1,311 @@
+//! What is counted, and how others read it.
+//!
+//! The mediator's thread counts; any other thread reads at any time. A figure is never torn, but two
+//! figures read together may be a command apart.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::AccelConfig;
+use super::quota::Quota;
+
+/// An accelerator's figures, for one tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccelStats {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The API that it executes.
+    pub api: String,
+    /// The tenant's weight.
+    pub share: u32,
+    /// Bytes of device memory that the tenant may hold.
+    pub memory_quota: u64,
+    /// Bytes of device memory that it holds.
+    pub memory: u64,
+    /// The most that it held at a time.
+    pub memory_peak: u64,
+    /// Clients that there have been.
+    pub clients_total: u64,
+    /// Sums over all clients that there have been.
+    pub totals: Traffic,
+    /// How often the tenant's doorbell woke the mediator.
+    pub kicks: u64,
+    /// How often the mediator slept.
+    pub sleeps: u64,
+    /// Announcements that named no client.
+    pub strays: u64,
+    /// The clients that there are.
+    pub clients: Vec<ClientStats>,
+}
+
+/// What went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Calls that were sent on to a worker.
+    pub calls: u64,
+    /// Batches that were taken.
+    pub batches: u64,
+    /// Bytes of commands and of what they carry to the device.
+    pub bytes_in: u64,
+    /// Bytes that calls asked for.
+    pub bytes_out: u64,
+    /// Calls and batches that were refused.
+    pub refused: u64,
+    /// Time on the device, in nanoseconds.
+    pub device_time_ns: u64,
+    /// How often a sleeping worker was woken.
+    pub worker_wakes: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, other: &Traffic) {
+        self.calls += other.calls;
+        self.batches += other.batches;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.refused += other.refused;
+        self.device_time_ns += other.device_time_ns;
+        self.worker_wakes += other.worker_wakes;
+    }
+}
+
+/// A client's figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientStats {
+    /// The client's number.
+    pub id: u32,
+    /// The process, as the guest numbers it.
+    pub pid: u32,
+    /// The process's name, as the guest gives it.
+    pub comm: String,
+    /// The worker process on the host; 0 if there is none.
+    pub worker_pid: u32,
+    /// What state it is in.
+    pub state: ClientState,
+    /// Bytes of device memory that it holds.
+    pub memory: u64,
+    /// The most that it held at a time.
+    pub memory_peak: u64,
+    /// What went through.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// The states of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum ClientState {
+    /// Its worker is being started. Its calls are taken.
+    Starting,
+    /// Its worker serves it.
+    Running,
+    /// Its worker is gone; the client has not been closed yet.
+    Lost,
+}
+
+/// A figure with one writer.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        // One writer: no need for a locked addition.
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counts for one client.
+#[derive(Debug)]
+pub(super) struct ClientMeter {
+    id: u32,
+    pid: u32,
+    comm: String,
+    worker_pid: AtomicU32,
+    state: AtomicU8,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+    pub(super) calls: Counter,
+    pub(super) batches: Counter,
+    pub(super) bytes_in: Counter,
+    pub(super) bytes_out: Counter,
+    pub(super) refused: Counter,
+    pub(super) device_time_ns: Counter,
+    pub(super) worker_wakes: Counter,
+}
+
+impl ClientMeter {
+    fn new(id: u32, pid: u32, comm: String) -> Self {
+        Self {
+            id,
+            pid,
+            comm,
+            worker_pid: AtomicU32::new(0),
+            state: AtomicU8::new(ClientState::Starting as u8),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            calls: Counter::default(),
+            batches: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            refused: Counter::default(),
+            device_time_ns: Counter::default(),
+            worker_wakes: Counter::default(),
+        }
+    }
+
+    pub(super) fn set_worker(&self, pid: u32) {
+        self.worker_pid.store(pid, Relaxed);
+    }
+
+    pub(super) fn set_state(&self, state: ClientState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    pub(super) fn state(&self) -> ClientState {
+        match self.state.load(Relaxed) {
+            0 => ClientState::Starting,
+            1 => ClientState::Running,
+            _ => ClientState::Lost,
+        }
+    }
+
+    pub(super) fn set_memory(&self, bytes: u64) {
+        self.memory.store(bytes, Relaxed);
+        if bytes > self.memory_peak.load(Relaxed) {
+            self.memory_peak.store(bytes, Relaxed);
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            calls: self.calls.get(),
+            batches: self.batches.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            refused: self.refused.get(),
+            device_time_ns: self.device_time_ns.get(),
+            worker_wakes: self.worker_wakes.get(),
+        }
+    }
+
+    fn stats(&self) -> ClientStats {
+        ClientStats {
+            id: self.id,
+            pid: self.pid,
+            comm: self.comm.clone(),
+            worker_pid: self.worker_pid.load(Relaxed),
+            state: self.state(),
+            memory: self.memory.load(Relaxed),
+            memory_peak: self.memory_peak.load(Relaxed),
+            traffic: self.traffic(),
+        }
+    }
+}
+
+/// What the mediator and its watchers share about one tenant on one accelerator.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    name: String,
+    api: String,
+    share: AtomicU32,
+    pub(super) quota: Quota,
+    pub(super) kicks: Counter,
+    pub(super) sleeps: Counter,
+    pub(super) strays: Counter,
+    roster: Mutex<Roster>,
+}
+
+#[derive(Debug, Default)]
+struct Roster {
+    clients: Vec<Arc<ClientMeter>>,
+    ever: u64,
+    ended: Traffic,
+}
+
+impl Tenant {
+    pub(super) fn new(config: &AccelConfig) -> Arc<Self> {
+        Arc::new(Self {
+            name: config.name.clone(),
+            api: config.api.clone(),
+            share: AtomicU32::new(config.share),
+            quota: Quota::new(config.memory_quota),
+            kicks: Counter::default(),
+            sleeps: Counter::default(),
+            strays: Counter::default(),
+            roster: Mutex::default(),
+        })
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts for a new client.
+    pub(super) fn enter(&self, id: u32, pid: u32, comm: String) -> Arc<ClientMeter> {
+        let meter = Arc::new(ClientMeter::new(id, pid, comm));
+        let mut roster = self.roster();
+        roster.clients.push(meter.clone());
+        roster.ever += 1;
+        meter
+    }
+
+    /// Adds what a client that is over has used to the tenant's sums.
+    pub(super) fn leave(&self, meter: &Arc<ClientMeter>) {
+        let mut roster = self.roster();
+        roster.clients.retain(|other| !Arc::ptr_eq(other, meter));
+        roster.ended.add(&meter.traffic());
+    }
+
+    fn stats(&self) -> AccelStats {
+        let roster = self.roster();
+        let clients: Vec<_> = roster.clients.iter().map(|meter| meter.stats()).collect();
+        let mut totals = roster.ended;
+        for client in &clients {
+            totals.add(&client.traffic);
+        }
+        AccelStats {
+            name: self.name.clone(),
+            api: self.api.clone(),
+            share: self.share.load(Relaxed),
+            memory_quota: self.quota.limit(),
+            memory: self.quota.used(),
+            memory_peak: self.quota.peak(),
+            clients_total: roster.ever,
+            totals,
+            kicks: self.kicks.get(),
+            sleeps: self.sleeps.get(),
+            strays: self.strays.get(),
+            clients,
+        }
+    }
+}
+
+/// A view of one tenant's use of an accelerator, for any thread. It outlives the accelerator.
+#[derive(Clone, Debug)]
+pub struct AccelHandle {
+    pub(super) tenant: Arc<Tenant>,
+}
+
+impl AccelHandle {
+    /// The figures of this moment.
+    pub fn stats(&self) -> AccelStats {
+        self.tenant.stats()
+    }
+
+    /// Changes the tenant's quota of device memory. What it holds it keeps.
+    pub fn set_memory_quota(&self, bytes: u64) {
+        self.tenant.quota.set_limit(bytes);
+    }
+
+    /// Changes the tenant's weight.
+    pub fn set_share(&self, share: u32) {
+        self.tenant.share.store(share, Relaxed);
+    }
+}

@@ -1,0 +1,36 @@
+//! The mediator: what stands between a tenant's calls and the accelerator.
+//!
+//! No call reaches a worker, and so the device, but through here. The files along the way of a call:
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `local` | a tenant announces batches: processes of this machine, over a socket |
+//! | `mediator` | the one thread: whose turn it is, when to sleep, who wakes it |
+//! | `client` | one client: copy → check → meter → admit → forward, and what the worker reports |
+//! | `objects` | which handles name something, of what kind, and what it holds |
+//! | `meter` | what is counted, and how others read it |
+//! | `admit` | when a command may go: the seam for scheduling |
+//! | `quota` | the tenant's device memory |
+//! | `worker` | processes: started ahead of need, given to one client, ended with it |
+//!
+//! Everything that comes from a tenant is hostile, and so is everything that its worker reports,
+//! for the worker runs the tenant's code.
+
+mod admit;
+mod bell;
+mod client;
+mod config;
+mod local;
+mod mediator;
+mod meter;
+mod objects;
+mod poller;
+mod protocol;
+mod quota;
+mod worker;
+
+pub use admit::{Admission, Decision, Fifo, Request};
+pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling};
+pub use local::{LocalError, LocalServer};
+pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};
+pub use quota::{Quota, Taken};
