@@ -79,11 +79,24 @@ impl Apt {
             request.release, request.packages, request.provided, request.only, request.without
         );
         let known = fs::read_to_string(&plan).unwrap_or_default();
-        let names: Vec<String> = match known.split_once('\n') {
-            Some((header, names)) if header == asked => names.lines().map(str::to_owned).collect(),
-            _ => self.resolve(request)?,
+        let known = match known.split_once('\n') {
+            Some((header, names)) if header == asked => Some(names.lines().map(str::to_owned)),
+            _ => None,
         };
-        self.download(request.name, &names)?;
+        let names = match known {
+            Some(names) => names.collect(),
+            None => self.resolve(request)?,
+        };
+        let names = match self.download(request.name, &names) {
+            Ok(()) => names,
+            // Mirrors drop superseded versions; then the lists that named them are old as well.
+            Err(_) => {
+                self.update()?;
+                let names = self.resolve(request)?;
+                self.download(request.name, &names)?;
+                names
+            }
+        };
         fs::write(&plan, format!("{asked}\n{}\n", names.join("\n")))
             .with_context(|| format!("writing {}", plan.display()))?;
         Ok(names.iter().map(|name| self.archive(name)).collect())
@@ -92,22 +105,20 @@ impl Apt {
     /// Unpacks `archives` into `to`, replacing what was there, unless exactly these are there already.
     /// `finish` then works on the unpacked files; they appear in `to` only once it is done.
     ///
-    /// Returns whether there was anything to do.
-    ///
     /// # Errors
     /// When a package cannot be unpacked or `finish` fails.
     pub fn unpack(
         archives: &[PathBuf],
         to: &Path,
         finish: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let stamp: String = archives
             .iter()
             .filter_map(|archive| archive.file_name())
             .map(|name| format!("{}\n", name.to_string_lossy()))
             .collect();
         if fs::read_to_string(to.join(".packages")).is_ok_and(|found| found == stamp) {
-            return Ok(false);
+            return Ok(());
         }
         progress::detail(format_args!(
             "unpacking {} packages into {}",
@@ -125,8 +136,7 @@ impl Apt {
         finish(&fresh)?;
         fs::write(fresh.join(".packages"), stamp)?;
         let _ = fs::remove_dir_all(to);
-        fs::rename(&fresh, to).with_context(|| format!("moving {} into place", fresh.display()))?;
-        Ok(true)
+        fs::rename(&fresh, to).with_context(|| format!("moving {} into place", fresh.display()))
     }
 
     /// Forgets the package lists and plans, so that the next fetch sees the mirror's newest versions.
@@ -198,19 +208,14 @@ impl Apt {
             "fetching {} packages for {what}",
             missing.len()
         ));
-        let download = || {
-            process::run(
-                self.apt_get()
-                    .current_dir(self.home.join("archives"))
-                    .arg("download")
-                    .args(&missing),
-            )
-        };
-        // Mirrors drop superseded versions; then the lists that named them are old as well.
         self.update_once()?;
-        download()
-            .or_else(|_| self.update().and_then(|()| download()))
-            .with_context(|| format!("downloading the packages of {what}"))
+        process::run(
+            self.apt_get()
+                .current_dir(self.home.join("archives"))
+                .arg("download")
+                .args(&missing),
+        )
+        .with_context(|| format!("downloading the packages of {what}"))
     }
 
     fn update_once(&self) -> Result<()> {

@@ -27,6 +27,16 @@ const NEEDS: &[Need] = &[
         package: "make",
         present: || program("make"),
     },
+    // The kernel's build tools are linked with it.
+    Need {
+        package: "libelf1",
+        present: || Path::new("/usr/lib/x86_64-linux-gnu/libelf.so.1").exists(),
+    },
+    // With W=1 the kernel's build checks comments with a script that needs more than perl-base.
+    Need {
+        package: "perl",
+        present: || succeeds("perl", &["-MPod::Usage", "-e1"]),
+    },
     Need {
         package: "xz-utils",
         present: || program("xz"),
@@ -113,6 +123,16 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
         .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"])
         .args(arguments);
     process::run(&mut command)
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn program(name: &str) -> bool {
