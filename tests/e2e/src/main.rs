@@ -3,19 +3,15 @@
 //! Runs where `/dev/kvm` can boot a stock kernel: on the host, or in the rig. `cargo xtask test`
 //! prepares what is needed and runs it; arguments are those of Rust's test harness.
 
-mod artifacts;
-mod cases;
-mod console;
-mod fleet;
-
 use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
 
-use artifacts::Artifacts;
-use cases::{boot, cli, faults, hostile, opencl};
+use weir_e2e::artifacts::Artifacts;
+use weir_e2e::cases::{boot, cli, faults, hostile, opencl};
+use weir_e2e::fleet;
 
 type Case = (&'static str, fn(&Artifacts) -> Result<()>);
 
