@@ -151,7 +151,7 @@ static int weir_map_window(struct weir_device *dev)
 		return -ENXIO;
 	}
 	if (!PAGE_ALIGNED(region.addr) || region.len < dev->info.window_size) {
-		dev_err(parent, "the window at %pa is smaller than the %llu bytes that it should have\n",
+		dev_err(parent, "the window at %pa lacks some of its %llu bytes\n",
 			&region.addr, dev->info.window_size);
 		return -ENXIO;
 	}
