@@ -18,6 +18,7 @@ mod layout;
 mod module;
 mod packages;
 mod process;
+mod product;
 mod progress;
 mod rig;
 mod tools;
@@ -32,6 +33,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run all tests: formatting, clippy, units, the module's build, real guests.
+    ///
+    /// Prepares what is missing first. Real guests run on this host's /dev/kvm if it runs a stock
+    /// kernel, else in the rig. Ends with a line `N passed, N failed, N skipped`; the exit status is 0
+    /// only if nothing failed.
+    Test(commands::test::Args),
+    /// Build the Debian package that installs module and OpenCL driver in a guest, and print its path.
+    Package(commands::package::Args),
     /// Run a command on the working tree inside the rig, a machine with a real KVM.
     Rig(commands::rig::Args),
     /// Prepare everything: packages, tools, guest kernels, guest image. Safe to repeat.
@@ -44,6 +53,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Test(args) => commands::test::main(args),
+        Command::Package(args) => commands::package::main(args),
         Command::Rig(args) => commands::rig::main(args),
         Command::Setup(args) => commands::setup::main(args),
         Command::Module(args) => commands::module::main(args),

@@ -15,7 +15,13 @@ use crate::process;
 use crate::progress;
 
 /// Packages that are built for use, rather than for their tests.
-const PACKAGES: &[&str] = &["weir", "weir-worker", "weir-opencl", "weir-guest-test", "weir-e2e"];
+const PACKAGES: &[&str] = &[
+    "weir",
+    "weir-worker",
+    "weir-opencl",
+    "weir-guest-test",
+    "weir-e2e",
+];
 
 /// Everything built from the working tree.
 pub struct Product {
@@ -37,13 +43,20 @@ impl Product {
         let modules = kernels
             .iter()
             .map(|(series, kernel)| {
-                progress::step(format_args!("building the module for kernel {}", kernel.release()));
+                progress::step(format_args!(
+                    "building the module for kernel {}",
+                    kernel.release()
+                ));
                 Ok((*series, module::build(layout, kernel)?))
             })
             .collect::<Result<_>>()?;
         progress::step("building the OpenCL test programs");
         let programs = test_programs(layout)?;
-        Ok(Self { bin: layout.target().join("release"), programs, modules })
+        Ok(Self {
+            bin: layout.target().join("release"),
+            programs,
+            modules,
+        })
     }
 
     /// Writes a disk that the guest's init unpacks into `/weir`: the module for each kernel, the library,
@@ -55,12 +68,24 @@ impl Product {
         let folder = layout.guest().join("payload").join(name);
         let _ = fs::remove_dir_all(&folder);
         let mut files = vec![
-            (layout.root().join("tests/payload/setup"), PathBuf::from("setup")),
-            (self.bin.join("libweir_opencl.so"), PathBuf::from("lib/libweir_opencl.so")),
-            (self.bin.join("weir-guest-test"), PathBuf::from("bin/weir-guest-test")),
+            (
+                layout.root().join("tests/payload/setup"),
+                PathBuf::from("setup"),
+            ),
+            (
+                self.bin.join("libweir_opencl.so"),
+                PathBuf::from("lib/libweir_opencl.so"),
+            ),
+            (
+                self.bin.join("weir-guest-test"),
+                PathBuf::from("bin/weir-guest-test"),
+            ),
         ];
         for (series, module) in &self.modules {
-            files.push((module.clone(), Path::new("modules").join(series.name()).join("weir.ko")));
+            files.push((
+                module.clone(),
+                Path::new("modules").join(series.name()).join("weir.ko"),
+            ));
         }
         for entry in fs::read_dir(&self.programs)? {
             let path = entry?.path();
@@ -92,11 +117,18 @@ impl Product {
 /// Runs cargo on `packages` with its progress visible.
 fn cargo(layout: &Layout, arguments: &[&str], packages: &[&str]) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.args(arguments).arg("--target-dir").arg(layout.target()).current_dir(layout.root());
+    command
+        .args(arguments)
+        .arg("--target-dir")
+        .arg(layout.target())
+        .current_dir(layout.root());
     for package in packages {
         command.args(["--package", package]);
     }
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
     if !status.success() {
         bail!("{} ended with {status}", process::describe(&command));
     }
@@ -116,7 +148,14 @@ fn test_programs(layout: &Layout) -> Result<PathBuf> {
                 let program = folder.join(name);
                 process::run(
                     Command::new("gcc")
-                        .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"])
+                        .args([
+                            "-std=gnu11",
+                            "-O2",
+                            "-Wall",
+                            "-Wextra",
+                            "-Werror",
+                            "-pthread",
+                        ])
                         .arg("-o")
                         .arg(&program)
                         .arg(&source)

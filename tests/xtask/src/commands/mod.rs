@@ -2,5 +2,7 @@
 
 pub mod host;
 pub mod module;
+pub mod package;
 pub mod rig;
 pub mod setup;
+pub mod test;

@@ -23,7 +23,13 @@ pub fn main(Args {}: Args) -> Result<ExitCode> {
     system::ensure()?;
     progress::step("building the guest's OpenCL library");
     let status = Command::new("cargo")
-        .args(["build", "--release", "--package", "weir-opencl", "--target-dir"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "weir-opencl",
+            "--target-dir",
+        ])
         .arg(layout.target())
         .current_dir(layout.root())
         .status()

@@ -20,17 +20,26 @@ pub struct Args {
     update: bool,
 }
 
-/// Prepares everything that is not there yet, and says where it is.
+/// Prepares everything, and says where it is.
 ///
 /// # Errors
 /// When a step fails.
 pub fn main(args: Args) -> Result<ExitCode> {
-    let layout = Layout::discover()?;
+    prepare(&Layout::discover()?, args.update)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prepares everything that is not there yet, of the newest versions if `update`, and returns the guest's
+/// kernels.
+///
+/// # Errors
+/// When a step fails.
+pub fn prepare(layout: &Layout, update: bool) -> Result<Vec<(Series, Kernel)>> {
     let _lock = layout.lock()?;
     progress::step("packages on this host's own system");
     system::ensure()?;
-    let apt = Apt::open(&layout)?;
-    if args.update {
+    let apt = Apt::open(layout)?;
+    if update {
         apt.forget()?;
     }
     match host::kind() {
@@ -38,17 +47,19 @@ pub fn main(args: Args) -> Result<ExitCode> {
         Kind::Rig(finding) => progress::step(format_args!("real guests run in the rig: {finding}")),
     }
     progress::step("tools of the rig: QEMU and virtiofsd");
-    Tools::prepare(&layout, &apt)?;
+    Tools::prepare(layout, &apt)?;
+    let mut kernels = Vec::new();
     for series in Series::ALL {
         progress::step(format_args!("guest kernel {}", series.name()));
-        let kernel = Kernel::prepare(&layout, &apt, series)?;
+        let kernel = Kernel::prepare(layout, &apt, series)?;
         let initrd = image::prepare_initrd(&kernel)?;
         progress::detail(format_args!("kernel  {}", kernel.image().display()));
         progress::detail(format_args!("initrd  {}", initrd.display()));
         progress::detail(format_args!("headers {}", kernel.headers().display()));
+        kernels.push((series, kernel));
     }
     progress::step("guest image");
-    let image = image::prepare(&layout, &apt)?;
+    let image = image::prepare(layout, &apt)?;
     progress::detail(format_args!("image   {}", image.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(kernels)
 }

@@ -56,7 +56,9 @@ impl Tally {
 
     /// Adds the figures of Rust's test harness, if `line` has them. Returns whether it has.
     fn add(&mut self, line: &str) -> bool {
-        let Some(rest) = line.strip_prefix("test result: ") else { return false };
+        let Some(rest) = line.strip_prefix("test result: ") else {
+            return false;
+        };
         let count = |word: &str| {
             rest.split(['.', ';'])
                 .find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
@@ -78,31 +80,54 @@ pub fn main(args: Args) -> Result<ExitCode> {
     let kernels = setup::prepare(&layout, false)?;
     let mut tally = Tally::default();
     if args.guest.is_empty() {
-        tally.check("formatting", || cargo(&layout, &["fmt", "--all", "--check"]));
+        tally.check("formatting", || {
+            cargo(&layout, &["fmt", "--all", "--check"])
+        });
         tally.check("clippy, warnings denied", || {
             let target = layout.target().display().to_string();
-            let arguments =
-                ["clippy", "--workspace", "--all-targets", "--target-dir", &target, "--", "-D", "warnings"];
+            let arguments = [
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--target-dir",
+                &target,
+                "--",
+                "-D",
+                "warnings",
+            ];
             cargo(&layout, &arguments)
         });
         unit_tests(&layout, &mut tally)?;
     }
     let mut product = None;
-    tally.check("building for release, the module for both kernels, the test programs", || {
-        product = Some(Product::build(&layout, &kernels)?);
-        Ok(())
-    });
+    tally.check(
+        "building for release, the module for both kernels, the test programs",
+        || {
+            product = Some(Product::build(&layout, &kernels)?);
+            Ok(())
+        },
+    );
     match product {
         Some(product) => guest_tests(&layout, &product, &args.guest, &mut tally)?,
         None => progress::step("no tests with guests: there is nothing to run"),
     }
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!(
+        "{} passed, {} failed, {} skipped",
+        tally.passed, tally.failed, tally.skipped
+    );
+    Ok(if tally.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn cargo(layout: &Layout, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.args(arguments).current_dir(layout.root()).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(layout.root())
+        .stdin(Stdio::null());
     let status = command.status().context("starting cargo")?;
     if !status.success() {
         bail!("{} ended with {status}", process::describe(&command));
@@ -164,7 +189,10 @@ fn guest_tests(
     match host::kind() {
         Kind::Kvm => {
             progress::step("real guests, on this host's /dev/kvm");
-            Command::new(&command[0]).args(&command[1..]).envs(environment).status()?;
+            Command::new(&command[0])
+                .args(&command[1..])
+                .envs(environment)
+                .status()?;
         }
         Kind::Rig(finding) => {
             progress::step(format_args!("real guests, in the rig: {finding}"));
@@ -203,7 +231,9 @@ mod tests {
         assert!(tally.add(
             "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.23s"
         ));
-        assert!(tally.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert!(
+            tally.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out")
+        );
         assert_eq!((tally.passed, tally.failed, tally.skipped), (15, 2, 1));
     }
 }
