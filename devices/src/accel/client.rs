@@ -375,7 +375,10 @@ impl Client {
         let (size, outcome) = match frame(rest) {
             Some(bytes) => (bytes.len(), self.pass(desk, bytes, &mut batch.metered)?),
             // Where the next command begins cannot be known any more.
-            None => (rest.len(), Outcome::Refused(Refusal::malformed(desk.apis[0]))),
+            None => (
+                rest.len(),
+                Outcome::Refused(Refusal::malformed(desk.apis[0])),
+            ),
         };
         match outcome {
             Outcome::Held => return Ok(false),
@@ -388,12 +391,7 @@ impl Client {
     }
 
     /// The steps after the copy.
-    fn pass(
-        &mut self,
-        desk: &mut Desk,
-        bytes: &[u8],
-        metered: &mut bool,
-    ) -> Result<Outcome, Lost> {
+    fn pass(&mut self, desk: &mut Desk, bytes: &[u8], metered: &mut bool) -> Result<Outcome, Lost> {
         let checked = match self.check(desk, bytes) {
             Ok(checked) => checked,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
@@ -434,7 +432,7 @@ impl Client {
             Some(holds) => holds(&call).ok_or(Refusal::malformed(api))?,
             None => 0,
         };
-        if let Some(first) = self.proposals.first_mut() {
+        if let Some(first) = self.proposals.iter_mut().find(|new| !new.permanent) {
             first.bytes = holds;
         }
         Ok(Checked {
@@ -525,7 +523,7 @@ impl Client {
     }
 
     fn proposed_bytes(&self) -> u64 {
-        self.proposals.first().map_or(0, |first| first.bytes)
+        self.proposals.iter().map(|new| new.bytes).sum()
     }
 
     /// **Forward**: hands the command to the worker, and from then on takes it as done: what it

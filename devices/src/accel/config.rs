@@ -81,7 +81,9 @@ pub enum ConfigError {
     /// A size of arenas is out of range.
     #[error(
         "arenas of {default} bytes and at most {max}: both must be multiples of 4096 from {} to {}, \
-         and the first not above the second", arena::MIN_SIZE, arena::MAX_SIZE
+         and the first not above the second",
+        arena::MIN_SIZE,
+        arena::MAX_SIZE
     )]
     Arena {
         /// The default size.

@@ -283,6 +283,12 @@ impl Connection {
             debug_assert!(pushed, "the space is for one file");
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        rustix::net::sendmsg(self.socket.as_fd(), &[IoSlice::new(bytes)], &mut rights, flags).is_ok()
+        rustix::net::sendmsg(
+            self.socket.as_fd(),
+            &[IoSlice::new(bytes)],
+            &mut rights,
+            flags,
+        )
+        .is_ok()
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! | file | what happens there |
 //! |---|---|
-//! | `local` | a tenant announces batches: processes of this machine, over a socket |
+//! | `virtio` | a tenant announces batches: a VM, through two virtqueues |
+//! | `local` | or processes of this machine, over a socket |
 //! | `mediator` | the one thread: whose turn it is, when to sleep, who wakes it |
 //! | `client` | one client: copy → check → meter → admit → forward, and what the worker reports |
 //! | `objects` | which handles name something, of what kind, and what it holds |
@@ -27,6 +28,10 @@ mod objects;
 mod poller;
 mod protocol;
 mod quota;
+#[cfg(test)]
+mod tests;
+mod virtio;
+mod window;
 mod worker;
 
 pub use admit::{Admission, Decision, Fifo, Request};
@@ -34,3 +39,4 @@ pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling};
 pub use local::{LocalError, LocalServer};
 pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};
 pub use quota::{Quota, Taken};
+pub use virtio::Accel;

@@ -22,7 +22,8 @@ pub(super) struct Proposal {
     pub(super) parent: Handle,
     /// Bytes of device memory that it holds.
     pub(super) bytes: u64,
-    /// It is the platform's own: it does not go when its references do.
+    /// It is the platform's own: it does not go when its references do. It has no parent and holds
+    /// no bytes.
     pub(super) permanent: bool,
 }
 
@@ -112,6 +113,7 @@ impl Objects {
     /// Brings the proposed object into being, usable at once. Its handle must be free.
     pub(super) fn bind(&mut self, new: Proposal) {
         debug_assert!(self.is_free(new.handle));
+        debug_assert!(!new.permanent || (new.bytes == 0 && new.parent.is_null()));
         let index = new.handle.slot();
         let page = (index / PAGE) as usize;
         if self.pages.len() <= page {
@@ -125,8 +127,8 @@ impl Objects {
             None => Handle::NULL,
         };
         self.bytes += new.bytes;
-        let slots = self.pages[page]
-            .get_or_insert_with(|| Box::new([Slot::default(); PAGE as usize]));
+        let slots =
+            self.pages[page].get_or_insert_with(|| Box::new([Slot::default(); PAGE as usize]));
         slots[(index % PAGE) as usize] = Slot {
             generation: new.handle.generation(),
             refs: 1,

@@ -94,7 +94,10 @@ impl Submit {
         (u32_at(bytes, 0)? == SUBMIT)
             .then(|| Submit::read(bytes))
             .flatten()
-            .map(|submit| Submit { client: 0, ..submit })
+            .map(|submit| Submit {
+                client: 0,
+                ..submit
+            })
     }
 }
 

@@ -84,7 +84,10 @@ impl Launch for Program {
         unsafe {
             command.pre_exec(move || {
                 let theirs = BorrowedFd::borrow_raw(number);
-                Ok(rustix::io::fcntl_setfd(theirs, rustix::io::FdFlags::empty())?)
+                Ok(rustix::io::fcntl_setfd(
+                    theirs,
+                    rustix::io::FdFlags::empty(),
+                )?)
             });
         }
         let mut child = command.spawn()?;
@@ -244,7 +247,11 @@ impl Crew {
 
     /// Asks for as many workers as are missing.
     fn top_up(&mut self) {
-        let spare = self.members.values().filter(|m| m.job == Job::Spare).count();
+        let spare = self
+            .members
+            .values()
+            .filter(|m| m.job == Job::Spare)
+            .count();
         let wanted = self.spares + self.waiting.len();
         for _ in (spare + self.expected)..wanted {
             if let Some(requests) = &self.requests
