@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod commands;
 mod cpio;
+mod guests;
 mod host;
 mod image;
 mod kernels;
@@ -33,12 +34,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Set everything up and show the main job: two machines that share the host's OpenCL device.
+    ///
+    /// Starts alice and bob from resources/demo.toml. Each boots a stock Debian kernel, loads the
+    /// guest module, and runs clinfo and an OpenCL program whose results it verifies. The exit
+    /// status is 0 only if every result was right.
+    Demo(commands::demo::Args),
     /// Run all tests: formatting, clippy, units, the module's build, real guests.
     ///
     /// Prepares what is missing first. Real guests run on this host's /dev/kvm if it runs a stock
     /// kernel, else in the rig. Ends with a line `N passed, N failed, N skipped`; the exit status is 0
     /// only if nothing failed.
     Test(commands::test::Args),
+    /// Measure what calls, batches and bulk copies cost, natively and in a guest, side by side.
+    Bench(commands::bench::Args),
     /// Build the Debian package that installs module and OpenCL driver in a guest, and print its path.
     Package(commands::package::Args),
     /// Run a command on the working tree inside the rig, a machine with a real KVM.
@@ -53,6 +62,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::main(args),
+        Command::Bench(args) => commands::bench::main(args),
         Command::Test(args) => commands::test::main(args),
         Command::Package(args) => commands::package::main(args),
         Command::Rig(args) => commands::rig::main(args),

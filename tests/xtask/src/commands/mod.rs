@@ -1,5 +1,7 @@
 //! The subcommands: one file each, with its arguments and its `main`.
 
+pub mod bench;
+pub mod demo;
 pub mod host;
 pub mod module;
 pub mod package;

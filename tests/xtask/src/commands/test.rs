@@ -11,12 +11,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::commands::setup;
-use crate::host::{self, Kind};
+use crate::guests;
 use crate::layout::Layout;
 use crate::process;
 use crate::product::Product;
 use crate::progress;
-use crate::rig;
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -162,48 +161,18 @@ fn unit_tests(layout: &Layout, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Real guests: on this host's KVM if it can, else in the rig.
+/// Real guests.
 fn guest_tests(
     layout: &Layout,
     product: &Product,
     only: &[String],
     tally: &mut Tally,
 ) -> Result<()> {
-    let scratch = layout.target().join("e2e");
-    let _ = fs::remove_dir_all(&scratch);
-    fs::create_dir_all(&scratch)?;
-    let payload = product.payload(layout, "tests", None)?;
-    let results = scratch.join("results.json");
-    let environment: Vec<(OsString, OsString)> = [
-        ("WEIR_TEST_BIN", product.bin.as_path()),
-        ("WEIR_TEST_GUEST", &layout.guest()),
-        ("WEIR_TEST_PAYLOAD", &payload),
-        ("WEIR_TEST_PROGRAMS", &product.programs),
-        ("WEIR_TEST_SCRATCH", &scratch),
-    ]
-    .map(|(name, path)| (name.into(), path.into()))
-    .into();
+    let environment = guests::environment(layout, product)?;
     let mut command = vec![product.bin.join("weir-e2e").into_os_string()];
     command.extend(only.iter().map(OsString::from));
-    let began = Instant::now();
-    match host::kind() {
-        Kind::Kvm => {
-            progress::step("real guests, on this host's /dev/kvm");
-            Command::new(&command[0])
-                .args(&command[1..])
-                .envs(environment)
-                .status()?;
-        }
-        Kind::Rig(finding) => {
-            progress::step(format_args!("real guests, in the rig: {finding}"));
-            let mut options = rig::Options::new(layout.root());
-            options.environment = environment;
-            options.timeout = GUEST_TESTS;
-            rig::run(layout, &command, &options)?;
-        }
-    }
-    progress::detail(format_args!("{:.0?}", began.elapsed()));
-    read_results(&results, tally)
+    guests::run(layout, "real guests", &command, environment, GUEST_TESTS)?;
+    read_results(&layout.target().join("e2e/results.json"), tally)
 }
 
 fn read_results(results: &Path, tally: &mut Tally) -> Result<()> {
