@@ -7,6 +7,7 @@ mod reply;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
+use std::sync::Arc;
 
 use weir_wire::command::{HEADER_SIZE, Header, MAX_COMMAND, MAX_INLINE, Place, Reference};
 use weir_wire::handle::Handle;
@@ -34,7 +35,7 @@ pub struct Call {
     words: usize,
     work: Work,
     lane: Option<Lane<'static>>,
-    launch: bool,
+    urgency: Urgency,
     owner: Handle,
     done: Option<usize>,
 }
@@ -67,7 +68,7 @@ struct Output {
 #[derive(Debug)]
 struct InArena {
     at: u64,
-    region: Option<Region>,
+    region: Option<Arc<Region>>,
     target: Option<Target>,
 }
 
@@ -91,7 +92,7 @@ pub enum Failure {
 pub struct Bulk {
     address: *mut u8,
     shape: Option<Shape>,
-    region: Option<Region>,
+    region: Option<Arc<Region>>,
 }
 
 impl Bulk {
@@ -112,20 +113,27 @@ impl Bulk {
         }
     }
 
-    /// Bytes that lie in `region` of the arena already, which is freed after the transfer.
-    pub fn region(weir: &Connection, region: Region) -> Bulk {
+    /// Bytes that lie in `region` of the arena already, which stays in use until the transfer is
+    /// complete.
+    pub fn region(weir: &Connection, region: Arc<Region>) -> Bulk {
         Bulk {
+            address: weir.address(&region),
+            shape: None,
             region: Some(region),
-            ..Bulk::line(std::ptr::null())
         }
-        .at(weir)
     }
 
-    fn at(mut self, weir: &Connection) -> Bulk {
-        if let Some(region) = &self.region {
-            self.address = weir.address(region);
+    /// Whether the program has passed null.
+    pub fn is_null(&self) -> bool {
+        self.address.is_null()
+    }
+
+    /// Where its `len` bytes lie in the arena, if they do so in one piece.
+    fn in_arena(&self, weir: &Connection, len: u64) -> Option<u64> {
+        match self.shape {
+            None => weir.in_arena(self.address, len),
+            Some(_) => None,
         }
-        self
     }
 }
 
@@ -154,7 +162,7 @@ impl Call {
             words,
             work,
             lane: None,
-            launch: false,
+            urgency: Urgency::Later,
             owner: Handle::NULL,
             done: None,
         })
@@ -172,7 +180,12 @@ impl Call {
 
     /// Says that it gives the device work.
     pub fn launches(&mut self) {
-        self.launch = true;
+        self.urgency = Urgency::Launch;
+    }
+
+    /// Says that it goes out at once with all before it, although nobody waits for it.
+    pub fn submits(&mut self) {
+        self.urgency = Urgency::Now;
     }
 
     /// Says at which word the reference to the "complete" word goes, should there be need of one.
@@ -467,7 +480,7 @@ impl Call {
             return self.null(optional);
         }
         let shape = self.shape_of(&bulk, len)?;
-        let at = if let Some(at) = self.weir.in_arena(bulk.address, len) {
+        let at = if let Some(at) = bulk.in_arena(self.weir, len) {
             at
         } else if len <= MAX_INLINE as u64 {
             let packed = self.inline(index, len as usize)?.as_mut_ptr();
@@ -479,7 +492,7 @@ impl Call {
             // SAFETY: the region is ours and `len` bytes long; the caller answers for the source.
             unsafe { shape.pack(bulk.address, self.weir.address(&region)) };
             let at = region.at();
-            bulk.region = Some(region);
+            bulk.region = Some(Arc::new(region));
             at
         };
         self.reference(index, Place::Arena(at), len);
@@ -507,12 +520,16 @@ impl Call {
             return self.null(optional);
         }
         let shape = self.shape_of(&bulk, len)?;
-        let (at, region, target) = match self.weir.in_arena(bulk.address, len) {
+        let (at, region, target) = match bulk.in_arena(self.weir, len) {
             Some(at) => (at, bulk.region, None),
             None => {
                 let region = self.weir.allocate(len)?;
                 let address = bulk.address;
-                (region.at(), Some(region), Some(Target { address, shape }))
+                (
+                    region.at(),
+                    Some(Arc::new(region)),
+                    Some(Target { address, shape }),
+                )
             }
         };
         self.reference(index, Place::Arena(at), len);
@@ -692,12 +709,7 @@ impl Call {
             });
         }
         self.fill_header(0, 0);
-        let urgency = if self.launch {
-            Urgency::Launch
-        } else {
-            Urgency::Later
-        };
-        self.weir.append(&self.work.command, urgency)?;
+        self.weir.append(&self.work.command, self.urgency)?;
         self.work.proposed.clear();
         Ok(Reply::from_arena(self, 0))
     }

@@ -4,8 +4,8 @@
 //! that the program could learn of it by. Before such a call returns, the results of all complete
 //! transfers are copied to where the program wants them, and their arena memory is free again.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use weir_wire::arena::Arena;
 use weir_wire::handle::Handle;
@@ -96,8 +96,8 @@ impl Shape {
 pub struct Transfer {
     /// The word that says when it is complete.
     pub done: Region,
-    /// The arena memory that it uses; `None` where the program's own memory is in the arena.
-    pub data: Option<Region>,
+    /// The arena memory that it uses, kept until then; `None` where that is the program's business.
+    pub data: Option<Arc<Region>>,
     /// Where the data goes in the end; `None` for a transfer to the device.
     pub target: Option<Target>,
     /// The object whose completion completes it, such as its command queue.

@@ -29,7 +29,7 @@ pub mod transport;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use weir_wire::function::Errors;
+pub use weir_wire::function::Errors;
 use weir_wire::handle::Handle;
 
 /// What the shared part must know of an API.
