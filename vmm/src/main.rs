@@ -1,3 +1,7 @@
 //! The Weir hypervisor: command line, supervisor and virtual machine monitor.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir_vmm::cli::main()
+}

@@ -1,0 +1,301 @@
+//! Configuration files: accelerators, machines, and what each machine may use of them.
+
+pub mod reader;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use reader::ConfigError;
+use reader::{Named, Source, Table, list};
+
+use crate::boot;
+use crate::layout;
+use crate::spec::{
+    AcceleratorSpec, DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, VmSpec,
+};
+
+const TOP_KEYS: [&str; 2] = ["accelerator", "vm"];
+const ACCELERATOR_KEYS: [&str; 3] = ["api", "platform", "device"];
+const VM_KEYS: [&str; 7] = [
+    "kernel",
+    "initrd",
+    "cmdline",
+    "cpus",
+    "memory",
+    "disks",
+    "accelerators",
+];
+const DISK_KEYS: [&str; 2] = ["path", "read_only"];
+const GRANT_KEYS: [&str; 5] = ["share", "cap", "memory", "calls_per_second", "timeout"];
+/// Largest share. Weights beyond it say nothing more and could overflow the arbiter's arithmetic.
+const SHARE_MAX: u64 = 10_000;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Machines, in the order of the file.
+    pub vms: Vec<VmSpec>,
+    /// Where things stand, for complaints that come later.
+    pub places: Places,
+}
+
+/// Lines of a configuration that may turn out wrong only once the host is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The file.
+    pub file: PathBuf,
+    /// Line of each accelerator's definition, by its name.
+    pub accelerators: BTreeMap<String, usize>,
+    /// Line of each machine's use of an accelerator, by both names.
+    pub grants: BTreeMap<(String, String), usize>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            file: path.into(),
+            line: None,
+            message: format!("cannot be read: {error}"),
+        })?;
+        Self::parse(&Source {
+            file: path.into(),
+            text,
+        })
+    }
+
+    /// Checks `source`. Relative paths in it are relative to its file.
+    pub fn parse(source: &Source) -> Result<Self, ConfigError> {
+        let document = DeTable::parse(&source.text).map_err(|error| {
+            let message = format!("this is not TOML: {}", error.message());
+            source.error(error.span().unwrap_or(0..0), message)
+        })?;
+        let title = "the top level".to_owned();
+        let top = Table::new(source, title, document.span(), document.get_ref(), &TOP_KEYS)?;
+        let mut places = Places {
+            file: source.file.clone(),
+            ..Default::default()
+        };
+        let mut accelerators = BTreeMap::new();
+        for named in top.named("accelerator")? {
+            let line = source.error(named.span.clone(), "").line.unwrap_or(1);
+            places.accelerators.insert(named.name.into(), line);
+            accelerators.insert(named.name, accelerator(source, &named)?);
+        }
+        let mut vms = Vec::new();
+        for named in top.named("vm")? {
+            vms.push(vm(source, &named, &accelerators, &mut places)?);
+        }
+        if vms.is_empty() {
+            return Err(top.error("no machine is defined; add a table such as [vm.alice]"));
+        }
+        check_disks(&top, &vms)?;
+        Ok(Self { vms, places })
+    }
+
+    /// The machine called `name`.
+    pub fn vm(&self, name: &str) -> Result<&VmSpec, ConfigError> {
+        self.vms.iter().find(|vm| vm.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.vms.iter().map(|vm| vm.name.as_str()).collect();
+            ConfigError {
+                file: self.places.file.clone(),
+                line: None,
+                message: format!("no machine is called `{name}`; there are {}", list(&names)),
+            }
+        })
+    }
+
+    /// Refuses machines that together want more than the host's `memory` bytes.
+    pub fn check_memory(&self, memory: u64) -> Result<(), ConfigError> {
+        let wanted: u64 = self.vms.iter().map(|vm| vm.memory).sum();
+        if wanted <= memory {
+            return Ok(());
+        }
+        Err(ConfigError {
+            file: self.places.file.clone(),
+            line: None,
+            message: format!(
+                "the machines together want {} MiB of memory, and this host has {} MiB; give \
+                 them less",
+                wanted >> 20,
+                memory >> 20
+            ),
+        })
+    }
+}
+
+/// An accelerator's definition, before a machine uses it.
+struct Definition {
+    api: String,
+    platform: Option<String>,
+    device: u32,
+}
+
+fn accelerator(source: &Source, named: &Named<'_>) -> Result<Definition, ConfigError> {
+    check_name(source, named, "accelerator")?;
+    let title = format!("[accelerator.{}]", named.name);
+    let table = Table::new(source, title, named.span.clone(), named.table, &ACCELERATOR_KEYS)?;
+    Ok(Definition {
+        api: table.string("api", "\"opencl\"")?.into(),
+        platform: table
+            .optional_string("platform", "\"Portable Computing Language\"")?
+            .map(Into::into),
+        device: table.number("device", 0..=u64::from(u16::MAX))?.unwrap_or(0) as u32,
+    })
+}
+
+fn vm(
+    source: &Source,
+    named: &Named<'_>,
+    accelerators: &BTreeMap<&str, Definition>,
+    places: &mut Places,
+) -> Result<VmSpec, ConfigError> {
+    check_name(source, named, "vm")?;
+    let title = format!("[vm.{}]", named.name);
+    let table = Table::new(source, title, named.span.clone(), named.table, &VM_KEYS)?;
+    let kernel = file(source, &table, "kernel", table.string("kernel", "\"vmlinuz\"")?)?;
+    boot::kernel_kind(&kernel).map_err(|error| table.error_at("kernel", error.to_string()))?;
+    let initrd = table
+        .optional_string("initrd", "\"initrd.img\"")?
+        .map(|path| file(source, &table, "initrd", path))
+        .transpose()?;
+    let memory = table
+        .parsed("memory", "\"1GiB\"", |text| memory_size(units::size(text)?))?
+        .unwrap_or(DEFAULT_MEMORY);
+    let mut disks = Vec::new();
+    for disk in table.tables("disks", &DISK_KEYS, "[{ path = \"disk.img\" }]")? {
+        disks.push(DiskSpec {
+            path: file(source, &disk, "path", disk.string("path", "\"disk.img\"")?)?,
+            read_only: disk.boolean("read_only")?.unwrap_or(false),
+        });
+    }
+    let mut granted = Vec::new();
+    for grant in table.named("accelerators")? {
+        let line = source.error(grant.span.clone(), "").line.unwrap_or(1);
+        let key = (named.name.to_owned(), grant.name.to_owned());
+        places.grants.insert(key, line);
+        granted.push(accelerator_grant(source, &grant, accelerators)?);
+    }
+    granted.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(VmSpec {
+        name: named.name.into(),
+        kernel,
+        initrd,
+        cmdline: table
+            .optional_string("cmdline", "\"console=ttyS0\"")?
+            .unwrap_or(DEFAULT_CMDLINE)
+            .into(),
+        cpus: table
+            .number("cpus", 1..=u64::from(layout::CPUS_MAX))?
+            .map_or(DEFAULT_CPUS, |cpus| cpus as u32),
+        memory,
+        disks,
+        accelerators: granted,
+    })
+}
+
+fn accelerator_grant(
+    source: &Source,
+    named: &Named<'_>,
+    accelerators: &BTreeMap<&str, Definition>,
+) -> Result<AcceleratorSpec, ConfigError> {
+    let name = named.name;
+    let definition = accelerators.get(name).ok_or_else(|| {
+        let message = format!(
+            "no accelerator is called `{name}`; define it with a table [accelerator.{name}]"
+        );
+        source.error(named.span.clone(), message)
+    })?;
+    let title = format!("`accelerators.{name}`");
+    let table = Table::new(source, title, named.span.clone(), named.table, &GRANT_KEYS)?;
+    let positive_size = |text: &str| match units::size(text)? {
+        0 => Err("a quota of nothing lets nothing be done; leave the key out for no quota".into()),
+        size => Ok(size),
+    };
+    Ok(AcceleratorSpec {
+        name: name.into(),
+        api: definition.api.clone(),
+        platform: definition.platform.clone(),
+        device: definition.device,
+        share: table.number("share", 1..=SHARE_MAX)?.unwrap_or(1) as u32,
+        cap: table.parsed("cap", "\"50%\"", units::percent)?,
+        memory: table.parsed("memory", "\"1GiB\"", positive_size)?,
+        calls_per_second: table.number("calls_per_second", 1..=u64::MAX)?,
+        timeout: table.parsed("timeout", "\"10s\"", units::duration)?,
+    })
+}
+
+/// Checks that `bytes` is a size that a machine's memory may have.
+pub fn memory_size(bytes: u64) -> Result<u64, String> {
+    if bytes < layout::MEMORY_MIN {
+        let least = layout::MEMORY_MIN >> 20;
+        return Err(format!("a machine needs at least {least}MiB to boot a stock kernel"));
+    }
+    if !bytes.is_multiple_of(layout::MIB) {
+        return Err("a machine's memory must be whole mebibytes".into());
+    }
+    Ok(bytes)
+}
+
+/// `path` seen from the configuration's folder; it must be there.
+fn file(source: &Source, table: &Table<'_>, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+    let path = source.file.parent().unwrap_or(Path::new("")).join(path);
+    match std::fs::metadata(&path) {
+        Ok(data) if data.is_dir() => {
+            Err(table.error_at(key, format!("`{key}`: {} is a folder", path.display())))
+        }
+        Ok(_) => Ok(path),
+        Err(error) => {
+            Err(table.error_at(key, format!("`{key}`: {} cannot be read: {error}", path.display())))
+        }
+    }
+}
+
+/// Names stand in file names, messages and command lines.
+fn check_name(source: &Source, named: &Named<'_>, kind: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if named.name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && named.name.chars().all(allowed)
+        && named.name.len() <= 64
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` is no name for [{kind}.NAME]: use at most 64 letters, digits, `-` and `_`",
+        named.name
+    );
+    Err(source.error(named.span.clone(), message))
+}
+
+/// Refuses an image that one machine may write and another has too.
+fn check_disks(top: &Table<'_>, vms: &[VmSpec]) -> Result<(), ConfigError> {
+    let mut seen: BTreeMap<PathBuf, (&VmSpec, bool)> = BTreeMap::new();
+    for vm in vms {
+        for disk in &vm.disks {
+            let path = disk.path.canonicalize().unwrap_or_else(|_| disk.path.clone());
+            let writes = !disk.read_only;
+            match seen.get(&path) {
+                Some((other, other_writes)) if writes || *other_writes => {
+                    return Err(top.error_at(
+                        "vm",
+                        format!(
+                            "machines `{}` and `{}` have the same disk {}, and one may write it; \
+                             give each its own, or set read_only = true for both",
+                            other.name,
+                            vm.name,
+                            disk.path.display()
+                        ),
+                    ));
+                }
+                _ => seen.insert(path, (vm, writes)),
+            };
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! Weir's virtual machine monitor and its supervisor, as the program `weir` uses them.
+//!
+//! From the bottom up: [`layout`] says where everything lies; [`memory`], [`kvm`], [`boot`],
+//! [`acpi`], [`pci`] and [`legacy`] each make one part of a machine; [`devices`] makes what is on
+//! its bus; [`machine`] puts them together; [`run`] runs a machine to its end with the [`session`]
+//! round it. [`config`] and [`cli`] are the user's side; [`supervisor`] runs several machines.
+
+pub mod accelerators;
+pub mod acpi;
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod devices;
+pub mod doctor;
+pub mod end;
+pub mod kvm;
+pub mod layout;
+pub mod legacy;
+pub mod machine;
+pub mod memory;
+pub mod pci;
+pub mod platform;
+pub mod run;
+pub mod session;
+pub mod signals;
+pub mod spec;
+pub mod status;
+pub mod supervisor;

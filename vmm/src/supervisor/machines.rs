@@ -1,0 +1,387 @@
+//! The supervised machines: their processes, what these say, and their consoles.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::protocol::{FromVm, ToVm};
+use crate::spec::VmSpec;
+use crate::status::{AcceleratorStatus, VmState, VmStatus};
+
+/// How much of a console is kept for those who attach later.
+const REPLAY: usize = 16 << 10;
+/// How long a viewer of a console may leave its connection full before it loses it.
+const VIEWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a machine may take to answer with its figures.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// How machines are started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The configuration that they are in.
+    pub config: PathBuf,
+    /// Where their consoles go.
+    pub folder: PathBuf,
+    /// How long a guest gets to power off.
+    pub grace: Duration,
+}
+
+/// One supervised machine.
+pub struct Machine {
+    spec: VmSpec,
+    console_log: PathBuf,
+    started: Instant,
+    state: Mutex<State>,
+    /// Notified at every change of `state`.
+    changed: Condvar,
+    console: Mutex<Console>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct State {
+    phase: VmState,
+    pid: u32,
+    /// Way to the process, while it is there.
+    link: Option<UnixStream>,
+    restarts: u32,
+    accelerators: Vec<AcceleratorStatus>,
+    /// How often the machine has told its figures.
+    answers: u64,
+    message: Option<String>,
+    exit_status: Option<i32>,
+    ran: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Console {
+    recent: VecDeque<u8>,
+    viewers: Vec<UnixStream>,
+}
+
+impl Machine {
+    /// Starts the process of the machine that `spec` describes. `tell` gets a line for the user
+    /// whenever something happens to it.
+    pub fn start(
+        spec: &VmSpec,
+        launch: &Launch,
+        tell: impl Fn(&str, &str) + Send + Sync + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let console_log = super::state::console_log(&launch.folder, &spec.name);
+        let log = File::create(&console_log)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut child = command(spec, launch)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for the supervisor, which then asks its machines.
+            .process_group(0)
+            .spawn()?;
+        let output = child.stdout.take().expect("piped above");
+        let words = child.stderr.take().expect("piped above");
+        let machine = Arc::new(Self {
+            spec: spec.clone(),
+            console_log,
+            started: Instant::now(),
+            state: Mutex::new(State {
+                phase: VmState::Starting,
+                pid: child.id(),
+                link: Some(ours.try_clone()?),
+                restarts: 0,
+                accelerators: Vec::new(),
+                answers: 0,
+                message: None,
+                exit_status: None,
+                ran: None,
+            }),
+            changed: Condvar::new(),
+            console: Mutex::default(),
+            threads: Mutex::default(),
+        });
+        let tell = Arc::new(tell);
+        let (console, speech, watch) = (machine.clone(), machine.clone(), machine.clone());
+        let say = tell.clone();
+        let threads = [
+            thread::spawn(move || console.copy_console(output, log)),
+            thread::spawn(move || {
+                for line in BufReader::new(words).lines().map_while(Result::ok) {
+                    // What it says last, as it ends; the rest are remarks on the way.
+                    let last = line.strip_prefix("weir: ");
+                    if let Some(last) = last {
+                        speech.state().message = Some(last.to_owned());
+                    }
+                    if last.is_none() {
+                        say(&speech.spec.name, &line);
+                    }
+                }
+            }),
+        ];
+        let watcher = thread::spawn(move || watch.watch(child, ours, threads, &*tell));
+        machine.lock_threads().push(watcher);
+        Ok(machine)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Where its console is written.
+    pub fn console_log(&self) -> &Path {
+        &self.console_log
+    }
+
+    /// The process that runs it, or ran it.
+    pub fn pid(&self) -> u32 {
+        self.state().pid
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&self) -> bool {
+        self.state().phase == VmState::Ended
+    }
+
+    /// Waits until it has ended, or `time` is over; answers whether it has.
+    pub fn wait(&self, time: Duration) -> bool {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), time, |state| state.phase != VmState::Ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.phase == VmState::Ended
+    }
+
+    /// Waits for the threads of a machine that has ended.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut *self.lock_threads());
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread that watched machine {} panicked", self.name());
+            }
+        }
+    }
+
+    /// Present figures; those of a machine that does not answer may be old.
+    pub fn status(&self) -> VmStatus {
+        let before = self.state().answers;
+        let mut state = match self.send(&ToVm::Status) {
+            Ok(()) => {
+                let waiting = |state: &mut State| {
+                    state.answers == before && state.phase != VmState::Ended
+                };
+                let waited = self.changed.wait_timeout_while(self.state(), ANSWER_TIME, waiting);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            Err(_) => self.state(),
+        };
+        let ended = state.phase == VmState::Ended;
+        let uptime = *state.ran.get_or_insert_with(|| self.started.elapsed());
+        if !ended {
+            state.ran = None;
+        }
+        VmStatus {
+            name: self.spec.name.clone(),
+            pid: (!ended).then_some(state.pid),
+            state: state.phase,
+            uptime_seconds: uptime.as_secs_f64(),
+            cpus: self.spec.cpus,
+            memory: self.spec.memory,
+            restarts: state.restarts,
+            exit_status: state.exit_status,
+            message: state.message.clone(),
+            console: Some(self.console_log.clone()),
+            accelerators: state.accelerators.clone(),
+        }
+    }
+
+    /// Asks the guest to power off, or ends the machine at once.
+    pub fn stop(&self, now: bool, grace_ms: Option<u64>) {
+        let mut state = self.state();
+        if state.phase == VmState::Ended || (state.phase == VmState::Stopping && !now) {
+            return;
+        }
+        state.phase = VmState::Stopping;
+        drop(state);
+        if let Err(error) = self.send(&ToVm::Stop { now, grace_ms }) {
+            log::debug!("stopping {}: {error}", self.name());
+        }
+    }
+
+    /// Ends the process, which no longer listens.
+    pub fn kill(&self) {
+        let state = self.state();
+        let pid = i32::try_from(state.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let (Some(pid), true) = (pid, state.phase != VmState::Ended) {
+            // The process is still ours to wait for, so its number is not another's yet.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Lets `viewer` see the console from now on, or with the last of what was there.
+    pub fn attach(&self, mut viewer: UnixStream, replay: bool) -> io::Result<()> {
+        let mut console = self.console();
+        viewer.set_write_timeout(Some(VIEWER_PATIENCE))?;
+        if replay {
+            let (first, second) = console.recent.as_slices();
+            viewer.write_all(first)?;
+            viewer.write_all(second)?;
+        }
+        if self.ended() {
+            viewer.shutdown(std::net::Shutdown::Both)?;
+        } else {
+            console.viewers.push(viewer);
+        }
+        Ok(())
+    }
+
+    /// Types `bytes` at the console.
+    pub fn type_in(&self, bytes: &[u8]) -> io::Result<()> {
+        let bytes = bytes.to_vec();
+        self.send(&ToVm::Input { bytes })
+    }
+
+    fn send(&self, message: &ToVm) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        match &mut self.state().link {
+            Some(link) => link.write_all(&line),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Copies the console to its log and to all viewers until the process closes it.
+    fn copy_console(&self, mut output: impl Read, mut log: File) {
+        let mut bytes = [0; 4096];
+        loop {
+            let len = match output.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            if let Err(error) = log.write_all(&bytes[..len]) {
+                log::warn!("writing {}: {error}", self.console_log.display());
+            }
+            let mut console = self.console();
+            console.viewers.retain_mut(|viewer| viewer.write_all(&bytes[..len]).is_ok());
+            console.recent.extend(&bytes[..len]);
+            let excess = console.recent.len().saturating_sub(REPLAY);
+            console.recent.drain(..excess);
+        }
+    }
+
+    /// Follows what the process says, then its end.
+    fn watch(
+        &self,
+        mut child: Child,
+        link: UnixStream,
+        threads: [JoinHandle<()>; 2],
+        tell: &dyn Fn(&str, &str),
+    ) {
+        for line in BufReader::new(link).lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(message) => self.take(message, tell),
+                Err(error) => log::warn!("{} makes no sense: {error}", self.name()),
+            }
+        }
+        let result = child.wait();
+        // All it has said is to be there before it is known to have ended.
+        for thread in threads {
+            let _ = thread.join();
+        }
+        let mut state = self.state();
+        state.link = None;
+        let (status, message) = match result {
+            Ok(status) => (exit_code(status), end_message(status)),
+            Err(error) => (1, format!("its process cannot be waited for: {error}")),
+        };
+        let message = state.message.get_or_insert(message).clone();
+        state.exit_status = Some(status);
+        state.ran = Some(self.started.elapsed());
+        state.phase = VmState::Ended;
+        drop(state);
+        // Viewers see the end of the console as the end of their connection.
+        for viewer in self.console().viewers.drain(..) {
+            let _ = viewer.shutdown(std::net::Shutdown::Both);
+        }
+        let suffix = match status {
+            0 => String::new(),
+            status => format!(" (exit status {status})"),
+        };
+        tell(self.name(), &format!("{message}{suffix}"));
+        self.changed.notify_all();
+    }
+
+    fn take(&self, message: FromVm, tell: &dyn Fn(&str, &str)) {
+        let mut state = self.state();
+        match message {
+            FromVm::Running => {
+                if state.phase == VmState::Starting {
+                    state.phase = VmState::Running;
+                }
+                tell(self.name(), "running");
+            }
+            FromVm::Restarting => {
+                state.restarts += 1;
+                tell(self.name(), "the guest restarts");
+            }
+            FromVm::Status { accelerators } => {
+                state.accelerators = accelerators;
+                state.answers += 1;
+            }
+            FromVm::Ended {
+                message,
+                accelerators,
+            } => {
+                state.message = Some(message);
+                state.accelerators = accelerators;
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn console(&self) -> MutexGuard<'_, Console> {
+        self.console.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn command(spec: &VmSpec, launch: &Launch) -> Command {
+    // The program that runs now, even if its file has been replaced since.
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("weir")
+        .args(["run", "--supervised", "--config"])
+        .arg(&launch.config)
+        .args(["--vm", &spec.name])
+        .args(["--grace", &format!("{}ms", launch.grace.as_millis().max(1))]);
+    command
+}
+
+/// The status as a shell would give it.
+fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+fn end_message(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("its process was killed by signal {signal}"),
+        None => "its process ended".into(),
+    }
+}
