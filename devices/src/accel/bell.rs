@@ -18,6 +18,12 @@ impl Bell {
         Ok(Self { file })
     }
 
+    /// The event that another holder of it shared.
+    #[cfg(test)]
+    pub(super) fn from_file(file: OwnedFd) -> Self {
+        Self { file }
+    }
+
     /// Wakes who waits for it, or will.
     pub(super) fn ring(&self) {
         // Fails only where the counter is full, and then it has been rung.

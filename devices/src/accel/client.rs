@@ -570,12 +570,17 @@ impl Client {
     fn refuse(&mut self, bytes: &[u8], refusal: Refusal) {
         self.meter.refused.add(1);
         let Refusal { api, code } = refusal;
-        let header = Header::read(bytes).filter(|header| header.seq != 0);
+        let header = Header::read(bytes);
+        let function = header.and_then(|header| api.functions.get(usize::from(header.function)));
+        let header = header.filter(|header| header.seq != 0);
         let Some(header) = header.filter(|header| header.lane < MAX_LANES) else {
-            self.arena.put_error(code as i32);
+            // A release that nobody waits for fails where its object was never made, which has been
+            // told.
+            if function.is_none_or(|function| function.releases.is_none()) {
+                self.arena.put_error(code as i32);
+            }
             return;
         };
-        let function = api.functions.get(usize::from(header.function));
         let value = match function.map(|function| (function, function.failure)) {
             Some((function, Failure::Out(word))) => {
                 self.put_failure(bytes, function, word, code as i32);

@@ -43,7 +43,7 @@ pub struct AccelStats {
 /// What went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Calls that were sent on to a worker.
+    /// Well-formed calls, whether they were admitted or not.
     pub calls: u64,
     /// Batches that were taken.
     pub batches: u64,

@@ -70,8 +70,11 @@ fn a_malformed_command_is_answered_and_the_rest_goes_on() {
 #[test]
 fn an_error_that_nobody_waits_for_is_kept() {
     let mut bench = Bench::new(100);
-    assert!(bench.send(&toy::release(NOBODY, h(3, 1))).is_empty());
+    assert!(bench.send(&toy::retain(NOBODY, h(3, 1))).is_empty());
     assert_eq!(i64::from(bench.arena.take_error()), toy::NO_BOX);
+    // That there is nothing to release was the error of an earlier call.
+    assert!(bench.send(&toy::release(NOBODY, h(3, 1))).is_empty());
+    assert_eq!(bench.arena.take_error(), 0);
 }
 
 #[test]
