@@ -9,7 +9,7 @@
     unsupported = CL_INVALID_OPERATION
 )]
 
-use core::ffi::{c_char, c_uchar, c_uint, c_void};
+use core::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
 
 type cl_int = i32;
 type cl_uint = u32;
@@ -534,7 +534,7 @@ unsafe extern "C" {
         command_queue: cl_command_queue,
         param_name: cl_command_queue_info,
         param_value_size: usize,
-        #[arg(len(param_value_size), written(*param_value_size_ret), optional, answers(param_name: CL_QUEUE_CONTEXT = cl_context, CL_QUEUE_DEVICE = cl_device_id))]
+        #[arg(len(param_value_size), written(*param_value_size_ret), optional, answers(param_name: CL_QUEUE_CONTEXT = cl_context, CL_QUEUE_DEVICE = cl_device_id, CL_QUEUE_DEVICE_DEFAULT = cl_command_queue))]
         param_value: *mut c_void,
         param_value_size_ret: *mut usize,
     ) -> cl_int;
@@ -552,7 +552,7 @@ unsafe extern "C" {
         context: cl_context,
         flags: cl_mem_flags,
         size: usize,
-        #[arg(len(size), bulk, optional)] host_ptr: *mut c_void,
+        #[arg(input, len(size), bulk, optional)] host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
@@ -1632,7 +1632,7 @@ unsafe extern "C" {
         #[arg(properties, optional)] properties: *const cl_mem_properties,
         flags: cl_mem_flags,
         size: usize,
-        #[arg(len(size), bulk, optional)] host_ptr: *mut c_void,
+        #[arg(input, len(size), bulk, optional)] host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 

@@ -453,6 +453,7 @@ struct Said {
     optional: bool,
     extra: bool,
     bulk: bool,
+    input: bool,
     written: Option<Expression>,
     answers: Option<Answers>,
     role: Option<Role>,
@@ -747,6 +748,7 @@ impl Names<'_> {
         match attribute.name.as_str() {
             "len" => said.len = Some(self.expression(attribute)?),
             "optional" => said.optional = self.plain(attribute)?,
+            "input" => said.input = self.plain(attribute)?,
             "extra" => said.extra = self.plain(attribute)?,
             "bulk" => said.bulk = self.plain(attribute)?,
             "string" => said.string = self.plain(attribute)?,
@@ -863,7 +865,7 @@ impl Said {
         if matches!(to, Type::Pointer { .. }) {
             return None;
         }
-        if mutable {
+        if mutable && !self.input {
             return match to {
                 Type::Handle(_) => None,
                 _ => Some(Role::Output {

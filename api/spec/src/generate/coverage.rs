@@ -1,1 +1,79 @@
-//! x
+//! The coverage table in the docs.
+
+use std::fmt::Write;
+
+use crate::model::*;
+
+/// A Markdown page that says of each function how it is carried.
+pub fn generate(spec: &Spec) -> String {
+    let count = |wanted: fn(&Function) -> bool| {
+        spec.functions.iter().filter(|f| wanted(f)).count()
+    };
+    let all = spec.functions.len();
+    let unsupported = count(|f| matches!(f.carried, Carried::Unsupported(_)));
+    let local = count(|f| f.carried == Carried::Local);
+    let generated = count(|f| {
+        f.carried
+            == Carried::Command {
+                by_hand_guest: false,
+                by_hand_worker: false,
+            }
+    });
+    let by_hand = all - unsupported - local - generated;
+    let mut page = String::new();
+    let _ = write!(
+        page,
+        "# Coverage: {name}\n\n\
+         Made from `api/{name}/spec.rs` by `cargo xtask docs`; a test compares the two.\n\n\
+         Of {all} functions, {carried} are carried: {generated} are generated on both sides, {by_hand} \
+         have a part written by hand, and {local} are composed of others in the guest library. The \
+         other {unsupported} return the error given here.\n\n\
+         | function | carried | waits | by hand |\n|---|---|---|---|\n",
+        name = spec.name,
+        carried = all - unsupported,
+    );
+    for function in &spec.functions {
+        let _ = writeln!(page, "{}", row(spec, function));
+    }
+    page
+}
+
+fn row(spec: &Spec, function: &Function) -> String {
+    let name = &function.name;
+    let waits = match &function.queued {
+        Condition::Never => "yes",
+        Condition::Always => "no",
+        Condition::If(_) => "if it blocks",
+    };
+    match function.carried {
+        Carried::Unsupported(error) => {
+            format!("| `{name}` | no: {} | | |", error_name(spec, error))
+        }
+        Carried::Local => format!("| `{name}` | in the guest library | | guest |"),
+        Carried::Command {
+            by_hand_guest,
+            by_hand_worker,
+        } => {
+            let by_hand = match (by_hand_guest, by_hand_worker) {
+                (false, false) => "",
+                (true, false) => "guest",
+                (false, true) => "worker",
+                (true, true) => "guest, worker",
+            };
+            let waits = match function.cached {
+                true => "the first time",
+                false => waits,
+            };
+            format!("| `{name}` | yes | {waits} | {by_hand} |")
+        }
+    }
+}
+
+/// Name of the constant that an error has, or its number.
+fn error_name(spec: &Spec, error: i64) -> String {
+    let is_error = |c: &&Constant| c.value == i128::from(error) && error != 0;
+    match spec.constants.iter().find(is_error) {
+        Some(constant) => format!("`{}`", constant.name),
+        None => error.to_string(),
+    }
+}

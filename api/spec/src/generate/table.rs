@@ -1,1 +1,312 @@
-//! x
+//! The mediator's table: a `weir_wire::function::Api` that says of each call what is checked,
+//! metered and admitted.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::pretty;
+use crate::expression::{Expression, Leaf, integer_type};
+use crate::model::*;
+
+/// Code that defines `pub static API: Api`, and, as `pub mod constants`, the spec's constants.
+pub fn generate(spec: &Spec) -> String {
+    let name = &spec.name;
+    let id = spec.id;
+    let kinds = spec.kinds.iter().map(|kind| {
+        let (name, invalid) = (&kind.name, kind.invalid);
+        quote!(Kind { name: #name, invalid: #invalid })
+    });
+    let Errors {
+        lost,
+        malformed,
+        quota,
+        unsupported,
+    } = spec.errors;
+    let functions = spec.functions.iter().map(|function| describe(spec, function));
+    let constants = spec.constants.iter().map(|constant| {
+        let name = format_ident!("{}", constant.name);
+        let ty = resolved_type(spec, &constant.ty);
+        let value = Literal::i128_unsuffixed(constant.value);
+        quote!(pub const #name: #ty = #value;)
+    });
+    let kind_numbers = spec.kinds.iter().enumerate().map(|(number, kind)| {
+        let name = format_ident!("{}", kind.name.to_uppercase());
+        let doc = format!("Number of the kind `{}`.", kind.name);
+        quote!(#[doc = #doc] pub const #name: usize = #number;)
+    });
+    let function_numbers = spec.functions.iter().map(|function| {
+        let (name, number) = (format_ident!("{}", function.name), function.number);
+        quote!(pub const #name: u16 = #number;)
+    });
+    pretty(quote! {
+        use weir_wire::command::Call;
+        use weir_wire::function::{Api, Contents, Errors, Failure, Function, Kind, Param, Passing};
+
+        /// The API's table.
+        pub static API: Api = Api {
+            name: #name,
+            id: #id,
+            functions: &[#(#functions),*],
+            kinds: &[#(#kinds),*],
+            errors: Errors {
+                lost: #lost,
+                malformed: #malformed,
+                quota: #quota,
+                unsupported: #unsupported,
+            },
+        };
+
+        /// The API's constants.
+        #[allow(missing_docs)]
+        pub mod constants {
+            #(#constants)*
+        }
+
+        /// Numbers of the kinds of objects.
+        pub mod kinds {
+            #(#kind_numbers)*
+        }
+
+        /// Numbers of the functions.
+        #[allow(missing_docs, non_upper_case_globals)]
+        pub mod functions {
+            #(#function_numbers)*
+        }
+
+        /// The integer at `index` of the inline array of `size`-byte integers at `word`.
+        #[allow(dead_code)]
+        fn element(call: &Call<'_>, word: usize, index: usize, size: usize) -> Option<u64> {
+            let bytes = call.inline(call.reference(word)?)?;
+            let mut value = [0; 8];
+            value[..size].copy_from_slice(bytes.get(index * size..(index + 1) * size)?);
+            Some(u64::from_le_bytes(value))
+        }
+    })
+}
+
+/// The Rust type that an alias stands for in the end.
+fn resolved_type(spec: &Spec, ty: &syn::Type) -> TokenStream {
+    let mut resolved = ty.clone();
+    while let syn::Type::Path(path) = &resolved
+        && let Some(ident) = path.path.get_ident()
+        && let Some(alias) = spec.aliases.iter().find(|alias| *ident == alias.name)
+    {
+        resolved = alias.target.clone();
+    }
+    quote!(#resolved)
+}
+
+fn describe(spec: &Spec, function: &Function) -> TokenStream {
+    let name = &function.name;
+    let words = function.words;
+    let command = matches!(function.carried, Carried::Command { .. });
+    let mut params: Vec<TokenStream> = match command {
+        true => function.params.iter().filter_map(|param| describe_param(spec, function, param)).collect(),
+        false => Vec::new(),
+    };
+    if let Some(new) = &function.new
+        && command
+    {
+        let (passing, word) = (new_passing(function, new), new.word);
+        params.push(quote!(Param { name: "return", word: #word, optional: false, passing: #passing }));
+    }
+    if let Some(word) = function.done {
+        params.push(quote!(Param {
+            name: "__done",
+            word: #word,
+            optional: true,
+            passing: Passing::Out { len: Some(|_| Some(4)) },
+        }));
+    }
+    let failure = match function.failure {
+        Failure::Out(index) if command => {
+            let word = function.params[index].word;
+            quote!(Failure::Out(#word))
+        }
+        _ => quote!(Failure::Return),
+    };
+    let blocks = match &function.blocks {
+        Condition::Never => quote!(None),
+        Condition::Always => quote!(Some(|_| Some(1))),
+        Condition::If(condition) => some_closure(spec, function, condition, 1),
+    };
+    let holds = option(function.holds.as_ref().map(|e| closure(spec, function, e, 1)));
+    let device_time = function.device_time;
+    let word_of = |index: Option<usize>| option(index.map(|i| {
+        let word = function.params[i].word;
+        quote!(#word)
+    }));
+    let retains = word_of(function.retains);
+    let releases = word_of(function.releases);
+    quote!(Function {
+        name: #name,
+        words: #words,
+        params: &[#(#params),*],
+        failure: #failure,
+        blocks: #blocks,
+        holds: #holds,
+        device_time: #device_time,
+        retains: #retains,
+        releases: #releases,
+    })
+}
+
+fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<TokenStream> {
+    let name = &param.name;
+    let word = param.word;
+    let mut optional = param.optional;
+    let size = |param: &Param| i128::from(spec.element_size(&param.resolved));
+    let passing = match &param.role {
+        Role::Scalar => quote!(Passing::Scalar),
+        Role::Handle(kind) => quote!(Passing::Handle(#kind)),
+        Role::Input { len, contents } => {
+            let len = option(len.as_ref().map(|e| closure(spec, function, e, size(param))));
+            let contents = describe_contents(contents);
+            quote!(Passing::In { len: #len, contents: #contents })
+        }
+        Role::Output { len, .. } => {
+            let len = some_closure(spec, function, len, size(param));
+            quote!(Passing::Out { len: #len })
+        }
+        Role::Error => {
+            // Null where nobody waits for the call.
+            optional = true;
+            quote!(Passing::Out { len: Some(|_| Some(4)) })
+        }
+        Role::New(new) => new_passing(function, new),
+        Role::Found { kind, len } => {
+            let len = closure(spec, function, len, 8);
+            quote!(Passing::NewArray { kind: #kind, len: #len })
+        }
+        Role::HandleOrBytes { .. } => quote!(Passing::HandleOrBytes),
+        Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => return None,
+    };
+    Some(quote!(Param { name: #name, word: #word, optional: #optional, passing: #passing }))
+}
+
+fn describe_contents(contents: &Contents) -> TokenStream {
+    match contents {
+        Contents::Plain | Contents::String => quote!(Contents::Plain),
+        Contents::Bulk => quote!(Contents::Bulk),
+        Contents::Handles(kind) => quote!(Contents::Handles(#kind)),
+        Contents::Properties(keys) => {
+            let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
+            quote!(Contents::Properties(&[#(#keys),*]))
+        }
+        Contents::Strings { .. } => quote!(Contents::Strings),
+    }
+}
+
+fn new_passing(function: &Function, new: &New) -> TokenStream {
+    let kind = new.kind;
+    let parent = option(new.parent.map(|index| {
+        let word = function.params[index].word;
+        quote!(#word)
+    }));
+    quote!(Passing::New { kind: #kind, parent: #parent })
+}
+
+fn option(inner: Option<TokenStream>) -> TokenStream {
+    match inner {
+        Some(inner) => quote!(Some(#inner)),
+        None => quote!(None),
+    }
+}
+
+fn some_closure(
+    spec: &Spec,
+    function: &Function,
+    expression: &Expression,
+    size: i128,
+) -> TokenStream {
+    option(Some(closure(spec, function, expression, size)))
+}
+
+/// A closure that gives `expression` times `size` for a call.
+fn closure(spec: &Spec, function: &Function, expression: &Expression, size: i128) -> TokenStream {
+    // Most lengths are one unsigned parameter, or a constant: no need for wide arithmetic there.
+    let size_u64 = size as u64;
+    match expression {
+        Expression::Number(value) => {
+            if let Some(value) = value.checked_mul(size).and_then(|n| u64::try_from(n).ok()) {
+                return quote!(|_| Some(#value));
+            }
+        }
+        Expression::Leaf(Leaf::Param(index))
+            if matches!(function.params[*index].resolved, Type::Int { signed: false, .. }) =>
+        {
+            let value = scalar(&function.params[*index]);
+            return match size_u64 {
+                1 => quote!(|call| Some(u64::from(#value))),
+                _ => quote!(|call| u64::from(#value).checked_mul(#size_u64)),
+            };
+        }
+        _ => {}
+    }
+    let value = expression.to_rust(&mut |leaf| leaf_of_call(spec, function, leaf));
+    let value = match size {
+        1 => value,
+        _ => {
+            let size = Literal::i128_unsuffixed(size);
+            quote!(i128::checked_mul(#value, #size)?)
+        }
+    };
+    quote!(|call| u64::try_from(#value).ok())
+}
+
+/// The value of a scalar parameter, in its own type.
+fn scalar(param: &Param) -> TokenStream {
+    let word = param.word;
+    match param.resolved {
+        Type::Int {
+            bytes: 8,
+            signed: false,
+        } => quote!(call.word(#word)),
+        Type::Int { bytes, signed } => {
+            let ty = integer_type(bytes, signed);
+            quote!((call.word(#word) as #ty))
+        }
+        Type::Float(4) => quote!(f32::from_bits(call.word(#word) as u32)),
+        _ => quote!(f64::from_bits(call.word(#word))),
+    }
+}
+
+/// The value of a scalar parameter, as its type is written.
+pub(crate) fn scalar_as(param: &Param) -> TokenStream {
+    let (word, ty) = (param.word, &param.ty);
+    match param.resolved {
+        Type::Float(_) => scalar(param),
+        _ => quote!((call.word(#word) as #ty)),
+    }
+}
+
+/// What a leaf is, given a `call`.
+pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> TokenStream {
+    match leaf {
+        Leaf::Param(index) => {
+            let value = scalar(&function.params[*index]);
+            quote!(i128::from(#value))
+        }
+        Leaf::Element(index, element) => {
+            let param = &function.params[*index];
+            let word = param.word;
+            let size = spec.element_size(&param.resolved) as usize;
+            let Type::Pointer { to, .. } = &param.resolved else {
+                unreachable!("only arrays have elements");
+            };
+            let Type::Int { bytes, signed } = **to else {
+                unreachable!("only arrays of integers are used in expressions");
+            };
+            let ty = integer_type(bytes, signed);
+            quote!(i128::from(element(call, #word, #element, #size)? as #ty))
+        }
+        Leaf::IsNull(index) => {
+            let word = function.params[*index].word;
+            match function.params[*index].role {
+                Role::Handle(_) | Role::New(_) => quote!(i128::from(call.word(#word) == 0)),
+                _ => quote!(i128::from(call.word(#word) >> 62 == 0)),
+            }
+        }
+        Leaf::Deref(_) => unreachable!("what is written is not known to the table"),
+    }
+}

@@ -1,1 +1,430 @@
-//! x
+//! The worker's side of an API: the vendor library's functions, and the dispatch of commands onto
+//! them.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::pretty;
+use super::table::{leaf_of_call, scalar_as};
+use crate::expression::Expression;
+use crate::model::*;
+
+/// Code that defines
+/// - the API's types,
+/// - `Vendor`, the functions of the vendor library, and how it is loaded,
+/// - `words`, the words of each function's parameters,
+/// - `calls`, which makes each call on the vendor library,
+/// - `ByHand`, the trait of those calls that are written by hand, and
+/// - `make`, which makes any call.
+///
+/// It stands in a module beside the table's, as `super::table`.
+pub fn generate(spec: &Spec) -> String {
+    let types = types(spec);
+    let vendor = vendor(spec);
+    let words = spec.functions.iter().filter(|f| is_command(f)).map(words);
+    let by_hand = spec.functions.iter().filter(|f| is_by_hand(f)).map(|function| {
+        let name = format_ident!("{}", function.name);
+        quote!(fn #name(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made;)
+    });
+    let calls = spec
+        .functions
+        .iter()
+        .filter(|f| is_command(f) && can_be_generated(f))
+        .map(|function| call(spec, function));
+    let arms = spec.functions.iter().map(|function| {
+        let name = format_ident!("{}", function.name);
+        let number = function.number;
+        match function.carried {
+            Carried::Unsupported(error) => quote!(#number => Err(Refused(#error)),),
+            Carried::Local => quote!(),
+            Carried::Command { .. } if is_by_hand(function) => {
+                quote!(#number => hand.#name(vendor, turn),)
+            }
+            Carried::Command { .. } => quote!(#number => calls::#name(vendor, turn),),
+        }
+    });
+    let unsupported = spec.errors.unsupported;
+    pretty(quote! {
+        use core::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
+        use weir_runtime::turn::{Answer, Made, Naming, Refused, Turn};
+        use weir_wire::command::Call;
+
+        #types
+        #vendor
+
+        /// The words of each function's parameters.
+        pub mod words {
+            #(#words)*
+        }
+
+        /// The calls that are written by hand.
+        pub trait ByHand {
+            #(#by_hand)*
+        }
+
+        /// Makes the call whose turn it is.
+        pub fn make(hand: &impl ByHand, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+            match turn.number() {
+                #(#arms)*
+                _ => Err(Refused(#unsupported)),
+            }
+        }
+
+        /// Each call, made on the vendor library as it came.
+        pub mod calls {
+            use super::*;
+
+            fn element(call: &Call<'_>, word: usize, index: usize, size: usize) -> Option<u64> {
+                let bytes = call.inline(call.reference(word)?)?;
+                let mut value = [0; 8];
+                value[..size].copy_from_slice(bytes.get(index * size..(index + 1) * size)?);
+                Some(u64::from_le_bytes(value))
+            }
+
+            #(#calls)*
+        }
+    })
+}
+
+fn is_command(function: &Function) -> bool {
+    matches!(function.carried, Carried::Command { .. })
+}
+
+fn is_by_hand(function: &Function) -> bool {
+    matches!(
+        function.carried,
+        Carried::Command {
+            by_hand_worker: true,
+            ..
+        }
+    )
+}
+
+/// Whether everything about it can be said in attributes.
+fn can_be_generated(function: &Function) -> bool {
+    let odd = |p: &Param| p.extra || matches!(p.role, Role::Found { .. });
+    !function.params.iter().any(odd)
+}
+
+fn types(spec: &Spec) -> TokenStream {
+    let aliases = spec.aliases.iter().map(|alias| {
+        let (name, target) = (format_ident!("{}", alias.name), &alias.target);
+        quote!(pub type #name = #target;)
+    });
+    let handles = spec.kinds.iter().map(|kind| {
+        let name = format_ident!("{}", kind.name);
+        quote!(pub type #name = *mut c_void;)
+    });
+    let structs = spec.structs.iter().map(|item| {
+        let mut item = item.item.clone();
+        item.vis = syn::parse_quote!(pub);
+        for field in &mut item.fields {
+            field.vis = syn::parse_quote!(pub);
+        }
+        quote!(#item)
+    });
+    quote!(#(#aliases)* #(#handles)* #(#structs)*)
+}
+
+fn vendor(spec: &Spec) -> TokenStream {
+    let fields = spec.functions.iter().map(|function| {
+        let name = format_ident!("{}", function.name);
+        let prototype = prototype(function);
+        quote!(pub #name: Option<#prototype>,)
+    });
+    let loads = spec.functions.iter().map(|function| {
+        let name = format_ident!("{}", function.name);
+        let symbol = std::ffi::CString::new(function.name.as_str()).unwrap_or_default();
+        let symbol = proc_macro2::Literal::c_string(&symbol);
+        quote!(#name: unsafe { library.get(#symbol.to_bytes_with_nul()) }.ok().map(|symbol| *symbol),)
+    });
+    let file = &spec.library;
+    quote! {
+        /// File name of the vendor library.
+        pub const LIBRARY: &str = #file;
+
+        /// The vendor library's functions; `None` for those that it does not have.
+        pub struct Vendor {
+            #(#fields)*
+        }
+
+        impl Vendor {
+            /// Looks all functions up.
+            ///
+            /// # Safety
+            ///
+            /// The functions of `library` have the prototypes of the spec, and the library stays
+            /// loaded as long as they are used.
+            pub unsafe fn load(library: &libloading::Library) -> Vendor {
+                Vendor { #(#loads)* }
+            }
+        }
+    }
+}
+
+/// The type of a pointer to the C function.
+fn prototype(function: &Function) -> TokenStream {
+    let params = function.params.iter().filter(|p| !p.extra).map(|p| &p.ty);
+    let returns = function.returns.as_ref().map(|ty| quote!(-> #ty));
+    quote!(unsafe extern "C" fn(#(#params),*) #returns)
+}
+
+fn words(function: &Function) -> TokenStream {
+    let name = format_ident!("{}", function.name);
+    let params = function.params.iter().filter(|p| p.role.words() > 0);
+    let params = params.map(|param| {
+        let (name, word) = (format_ident!("{}", param.name), param.word);
+        quote!(pub const #name: usize = #word;)
+    });
+    let done = function.done.map(|word| quote!(pub const done: usize = #word;));
+    let new = function.new.map(|new| {
+        let word = new.word;
+        quote!(pub const new: usize = #word;)
+    });
+    quote!(pub mod #name { #(#params)* #new #done })
+}
+
+/// Whether answers can name objects of this kind, so that their pointers must be remembered.
+fn can_be_named(spec: &Spec, kind: usize) -> bool {
+    let answers = spec.functions.iter().flat_map(|f| &f.params).flat_map(|p| match &p.role {
+        Role::Output {
+            answers: Some(answers),
+            ..
+        } => answers.cases.iter().map(|(_, answer)| answer).collect(),
+        _ => Vec::new(),
+    });
+    answers.into_iter().any(|answer| match answer {
+        Answer::Handles(named) => *named == kind,
+        Answer::Properties(keys) => keys.iter().any(|(_, named)| *named == kind),
+    })
+}
+
+fn call(spec: &Spec, function: &Function) -> TokenStream {
+    let name = format_ident!("{}", function.name);
+    let doc = format!("Makes `{}`.", function.name);
+    let unsupported = spec.errors.unsupported;
+    let done = function.done.map(|word| quote!(turn.done_at(#word);));
+    let line = function
+        .params
+        .iter()
+        .find_map(|p| match &p.role {
+            Role::New(new) if function.device_time => new.parent,
+            _ => None,
+        });
+    let (lists, others): (Vec<_>, Vec<_>) = function
+        .params
+        .iter()
+        .enumerate()
+        .partition(|(_, p)| matches!(p.role, Role::Input { contents: Contents::Strings { .. }, .. }));
+    let inputs = lists
+        .into_iter()
+        .chain(others)
+        .map(|(index, param)| input(spec, function, param, line == Some(index)));
+    let arguments = function.params.iter().map(|p| format_ident!("{}", p.name));
+    let error = match function.failure {
+        Failure::Out(_) => quote!(let mut error: i32 = 0;),
+        _ => quote!(),
+    };
+    let outcome = match function.failure {
+        Failure::Out(_) => quote!(let made = error == 0 && !result.is_null();),
+        _ => quote!(let error: i32 = result; let made = error == 0;),
+    };
+    let outputs = function.params.iter().map(|param| output(spec, function, param, line));
+    let returned = function.new.map(|new| {
+        let (word, kind) = (new.word, new.kind);
+        let named = can_be_named(spec, kind);
+        quote!(turn.bind(#word, #kind, if made { result } else { core::ptr::null_mut() }, 0, #named);)
+    });
+    let value = match (function.failure, function.new) {
+        (Failure::Out(_), Some(new)) => {
+            let word = new.word;
+            quote!(if made { turn.call.word(#word) } else { 0 })
+        }
+        (Failure::Out(_), None) => quote!(0),
+        _ => quote!(u64::from(error as u32)),
+    };
+    quote! {
+        #[doc = #doc]
+        #[allow(unused_variables, unused_mut, clippy::useless_conversion, clippy::unnecessary_cast)]
+        pub fn #name(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+            let Some(function) = vendor.#name else {
+                return Err(Refused(#unsupported));
+            };
+            let call = turn.call;
+            #done
+            #error
+            #(#inputs)*
+            turn.begin();
+            let result = unsafe { function(#(#arguments),*) };
+            #outcome
+            #(#outputs)*
+            #returned
+            Ok(Answer { value: #value, error })
+        }
+    }
+}
+
+/// Code that takes `param` out of the command, into a variable of its name and type.
+fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> TokenStream {
+    let name = format_ident!("{}", param.name);
+    let ty = &param.ty;
+    let word = param.word;
+    let value = match &param.role {
+        Role::Scalar => scalar_as(param),
+        Role::Handle(kind) if is_line => {
+            return quote!(let (#name, line_note) = turn.handle_and_note(#word, #kind)?;);
+        }
+        Role::Handle(kind) => quote!(turn.handle(#word, #kind)?),
+        Role::Input { contents, .. } => match contents {
+            Contents::Plain => cast(param, quote!(turn.input(#word)?)),
+            Contents::Bulk => cast(param, quote!(turn.bulk_input(#word)?)),
+            Contents::String => cast(param, quote!(turn.string(#word)?)),
+            Contents::Handles(kind) => cast(param, quote!(turn.handles(#word, #kind)?.cast_const())),
+            Contents::Properties(keys) => {
+                let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
+                cast(param, quote!(turn.properties(#word, &[#(#keys),*])?.cast_const()))
+            }
+            Contents::Strings { count, lengths } => {
+                let count = number(spec, function, count, 1);
+                let lengths = match lengths {
+                    Some(index) => format_ident!("{}", function.params[*index].name),
+                    None => format_ident!("_lengths"),
+                };
+                return quote!(
+                    let (#name, #lengths) = turn.strings(#word, #count)?;
+                    let #name: #ty = #name.cast();
+                );
+            }
+        },
+        Role::Output { answers: None, .. } => quote!(turn.output(#word)?.cast()),
+        Role::Output {
+            answers: Some(answers),
+            ..
+        } => {
+            let naming = format_ident!("{}_naming", param.name);
+            let query = scalar_as(&function.params[answers.query]);
+            let arms = answers.cases.iter().map(|(key, answer)| match answer {
+                Answer::Handles(_) => quote!(#key => Some(Naming::Handles),),
+                Answer::Properties(keys) => {
+                    let keys = keys.iter().map(|(key, _)| key);
+                    quote!(#key => Some(Naming::Properties(&[#(#keys),*])),)
+                }
+            });
+            return quote!(
+                let #naming = match u64::from(#query) { #(#arms)* _ => None };
+                let #name: #ty = match #naming {
+                    Some(_) if !turn.is_null(#word) => turn.zeros(turn.len(#word))?,
+                    _ => turn.output(#word)?,
+                };
+            );
+        }
+        Role::Error => quote!(&mut error),
+        Role::New(new) => {
+            let made = format_ident!("{}_made", param.name);
+            let wanted = match function.device_time && Some(new.kind) == spec.event {
+                true => quote!(true),
+                false => quote!(call.word(#word) != 0),
+            };
+            return quote!(
+                let mut #made: *mut c_void = core::ptr::null_mut();
+                let #name: #ty = if #wanted { &mut #made } else { core::ptr::null_mut() };
+            );
+        }
+        Role::HandleOrBytes { len } => {
+            let len = number(spec, function, len, 1);
+            cast(param, quote!(turn.handle_or_bytes(#word, #len)?))
+        }
+        Role::Lengths => return quote!(), // with the strings that they belong to
+        Role::Callback(_) => quote!(None),
+        Role::UserData => quote!(core::ptr::null_mut()),
+        Role::GuestOnly { len: Some(len) } => {
+            let len = number(spec, function, len, i128::from(spec.element_size(&param.resolved)));
+            cast(param, quote!(turn.zeros(#len)?.cast_const()))
+        }
+        Role::GuestOnly { len: None } => match param.resolved {
+            Type::Pointer { mutable: true, .. } => quote!(core::ptr::null_mut()),
+            Type::Pointer { mutable: false, .. } => quote!(core::ptr::null()),
+            _ => quote!(0),
+        },
+        Role::Found { .. } => unreachable!("written by hand"),
+    };
+    quote!(let #name: #ty = #value;)
+}
+
+/// Makes a const pointer one of the parameter's type.
+fn cast(param: &Param, pointer: TokenStream) -> TokenStream {
+    match param.resolved {
+        Type::Pointer { mutable: true, .. } => quote!(#pointer.cast_mut().cast()),
+        _ => quote!(#pointer.cast()),
+    }
+}
+
+/// Code for a number of bytes, of type `u64`; a call for which it has no value is refused.
+fn number(spec: &Spec, function: &Function, expression: &Expression, size: i128) -> TokenStream {
+    let malformed = spec.errors.malformed;
+    let value = expression.to_rust(&mut |leaf| leaf_of_call(spec, function, leaf));
+    let size = proc_macro2::Literal::i128_unsuffixed(size);
+    quote! {
+        (|call: &Call<'_>| -> Option<u64> {
+            u64::try_from(i128::checked_mul(#value, #size)?).ok()
+        })(&call)
+        .ok_or(Refused(#malformed))?
+    }
+}
+
+/// Code that puts what the call wrote where the guest finds it.
+fn output(spec: &Spec, function: &Function, param: &Param, line: Option<usize>) -> TokenStream {
+    let word = param.word;
+    let name = format_ident!("{}", param.name);
+    match &param.role {
+        Role::Output {
+            answers: Some(_), ..
+        } => {
+            let naming = format_ident!("{}_naming", param.name);
+            quote!(if let (true, Some(naming)) = (made, #naming) {
+                unsafe { turn.write_names(#word, #name.cast(), turn.len(#word), naming) };
+            })
+        }
+        Role::New(new) => {
+            let made = format_ident!("{}_made", param.name);
+            let kind = new.kind;
+            let named = can_be_named(spec, kind);
+            let bind = quote! {
+                let #made = if made { #made } else { core::ptr::null_mut() };
+                turn.bind(#word, #kind, #made, 0, #named);
+            };
+            let track = match (line, Some(kind) == spec.event) {
+                (Some(line), true) => {
+                    let line = function.params[line].word;
+                    let retain = retain(spec, kind, &made);
+                    quote! {
+                        if !#made.is_null() {
+                            if call.word(#word) != 0 {
+                                #retain
+                            }
+                            turn.track(#made, #line, line_note);
+                        }
+                    }
+                }
+                _ => quote!(),
+            };
+            quote!(#bind #track)
+        }
+        _ => quote!(),
+    }
+}
+
+/// Code that takes a reference to the object of `kind` in the variable `object`.
+fn retain(spec: &Spec, kind: usize, object: &syn::Ident) -> TokenStream {
+    let retains = |f: &&Function| {
+        f.retains
+            .is_some_and(|index| f.params[index].resolved == Type::Handle(kind))
+    };
+    match spec.functions.iter().find(retains) {
+        Some(function) => {
+            let name = format_ident!("{}", function.name);
+            quote!(if let Some(retain) = vendor.#name { unsafe { retain(#object) }; })
+        }
+        None => quote!(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What platform and device can do, less what Weir does not carry: a program that asks is told what
+//! it will find.
+
+use weir_runtime::turn::{Made, Refused, Turn};
+
+use super::OpenCl;
+use super::answer::{Place, ask, give, text};
+use super::generated::{Vendor, calls, words};
+use super::platforms::{device_number, device_text, platform_text};
+use crate::table::{constants::*, kinds};
+
+/// Extensions that need nothing of the API beyond what is carried: they are about the language, or
+/// add queries.
+const CARRIED_EXTENSIONS: &[&str] = &[
+    "cl_amd_device_attribute_query",
+    "cl_amd_media_ops",
+    "cl_amd_media_ops2",
+    "cl_ext_float_atomics",
+    "cl_intel_required_subgroup_size",
+    "cl_intel_subgroups",
+    "cl_intel_subgroups_char",
+    "cl_intel_subgroups_long",
+    "cl_intel_subgroups_short",
+    "cl_khr_byte_addressable_store",
+    "cl_khr_device_uuid",
+    "cl_khr_expect_assume",
+    "cl_khr_extended_bit_ops",
+    "cl_khr_extended_versioning",
+    "cl_khr_fp16",
+    "cl_khr_fp64",
+    "cl_khr_global_int32_base_atomics",
+    "cl_khr_global_int32_extended_atomics",
+    "cl_khr_icd",
+    "cl_khr_int64_base_atomics",
+    "cl_khr_int64_extended_atomics",
+    "cl_khr_integer_dot_product",
+    "cl_khr_local_int32_base_atomics",
+    "cl_khr_local_int32_extended_atomics",
+    "cl_khr_pci_bus_info",
+    "cl_khr_select_fprounding_mode",
+    "cl_khr_subgroup_ballot",
+    "cl_khr_subgroup_clustered_reduce",
+    "cl_khr_subgroup_extended_types",
+    "cl_khr_subgroup_named_barrier",
+    "cl_khr_subgroup_non_uniform_arithmetic",
+    "cl_khr_subgroup_non_uniform_vote",
+    "cl_khr_subgroup_rotate",
+    "cl_khr_subgroup_shuffle",
+    "cl_khr_subgroup_shuffle_relative",
+    "cl_khr_subgroups",
+    "cl_khr_work_group_uniform_arithmetic",
+    "cl_nv_compiler_options",
+    "cl_nv_device_attribute_query",
+    "cl_nv_pragma_unroll",
+    "cles_khr_int64",
+];
+
+/// Features of OpenCL C that need what is not carried.
+const FEATURES_NOT_CARRIED: &[&str] = &[
+    "__opencl_c_3d_image_writes",
+    "__opencl_c_device_enqueue",
+    "__opencl_c_images",
+    "__opencl_c_pipes",
+    "__opencl_c_read_write_images",
+];
+
+/// Bytes of a `cl_name_version`: a version, then a name of 64 bytes.
+const NAME_VERSION: usize = 68;
+
+fn carried_extensions(all: &str) -> String {
+    let carried = all
+        .split_ascii_whitespace()
+        .filter(|name| CARRIED_EXTENSIONS.contains(name));
+    carried.collect::<Vec<_>>().join(" ")
+}
+
+/// Those entries of an array of `cl_name_version` whose name is to be kept.
+fn named(all: &[u8], keep: impl Fn(&str) -> bool) -> Vec<u8> {
+    let (entries, _) = all.as_chunks::<NAME_VERSION>();
+    let kept = entries.iter().filter(|entry| {
+        let name = entry[4..].split(|byte| *byte == 0).next();
+        keep(&String::from_utf8_lossy(name.unwrap_or_default()))
+    });
+    kept.flatten().copied().collect()
+}
+
+fn is_carried(name: &str) -> bool {
+    CARRIED_EXTENSIONS.contains(&name)
+}
+
+/// `clGetPlatformInfo`.
+pub(super) fn get_platform_info(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+    use words::clGetPlatformInfo as at;
+    let place = Place {
+        value: at::param_value,
+        size: at::param_value_size_ret,
+    };
+    let platform = turn.handle(at::platform, kinds::CL_PLATFORM_ID)?;
+    let what = turn.call.word(at::param_name) as u32;
+    let refused = |code: i32| Refused(code.into());
+    match what {
+        CL_PLATFORM_EXTENSIONS => {
+            let all = platform_text(vendor, platform, what).map_err(refused)?;
+            give(turn, place, &text(&carried_extensions(&all)))
+        }
+        CL_PLATFORM_EXTENSIONS_WITH_VERSION => {
+            let get = vendor.clGetPlatformInfo.ok_or(refused(CL_INVALID_VALUE))?;
+            // SAFETY: the platform is the library's, and `ask` gives room for what it asks for.
+            let all = ask(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) });
+            give(turn, place, &named(&all.map_err(refused)?, is_carried))
+        }
+        CL_PLATFORM_HOST_TIMER_RESOLUTION => give(turn, place, &0u64.to_le_bytes()),
+        _ => calls::clGetPlatformInfo(vendor, turn),
+    }
+}
+
+/// `clGetDeviceInfo`.
+pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+    use words::clGetDeviceInfo as at;
+    let place = Place {
+        value: at::param_value,
+        size: at::param_value_size_ret,
+    };
+    let device = turn.handle(at::device, kinds::CL_DEVICE_ID)?;
+    let what = turn.call.word(at::param_name) as u32;
+    let refused = |code: i32| Refused(code.into());
+    match what {
+        // The tenant's quota is all the memory that there is to it.
+        CL_DEVICE_GLOBAL_MEM_SIZE | CL_DEVICE_MAX_MEM_ALLOC_SIZE => {
+            let real = device_number(vendor, device, what).map_err(refused)?;
+            let quota = cl.chosen.get().map_or(real, |chosen| chosen.memory);
+            give(turn, place, &real.min(quota).to_le_bytes())
+        }
+        CL_DEVICE_EXTENSIONS => {
+            let all = device_text(vendor, device, what).map_err(refused)?;
+            give(turn, place, &text(&carried_extensions(&all)))
+        }
+        CL_DEVICE_EXTENSIONS_WITH_VERSION | CL_DEVICE_OPENCL_C_FEATURES => {
+            let get = vendor.clGetDeviceInfo.ok_or(refused(CL_INVALID_VALUE))?;
+            // SAFETY: the device is the library's, and `ask` gives room for what it asks for.
+            let all = ask(&|size, value, size_ret| unsafe { get(device, what, size, value, size_ret) });
+            let all = all.map_err(refused)?;
+            give(turn, place, &match what {
+                CL_DEVICE_EXTENSIONS_WITH_VERSION => named(&all, is_carried),
+                _ => named(&all, |name| !FEATURES_NOT_CARRIED.contains(&name)),
+            })
+        }
+        CL_DEVICE_EXECUTION_CAPABILITIES => give(turn, place, &1u64.to_le_bytes()), // kernels only
+        // Mapped memory is a copy, so none is shared with the host.
+        CL_DEVICE_HOST_UNIFIED_MEMORY => give(turn, place, &CL_FALSE.to_le_bytes()),
+        _ => match size_of_absent(what) {
+            Some(size) => give(turn, place, &[0; 8][..size]),
+            None => calls::clGetDeviceInfo(vendor, turn),
+        },
+    }
+}
+
+/// For a capability that is not carried, the bytes of the zero that says so.
+fn size_of_absent(what: u32) -> Option<usize> {
+    Some(match what {
+        // Empty lists.
+        CL_DEVICE_ILS_WITH_VERSION | CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION => 0,
+        // Empty texts.
+        CL_DEVICE_IL_VERSION | CL_DEVICE_BUILT_IN_KERNELS => 1,
+        // Images and samplers; pipes; queues on the device; programs that are linked; sub-devices.
+        CL_DEVICE_IMAGE_SUPPORT
+        | CL_DEVICE_MAX_READ_IMAGE_ARGS
+        | CL_DEVICE_MAX_WRITE_IMAGE_ARGS
+        | CL_DEVICE_MAX_READ_WRITE_IMAGE_ARGS
+        | CL_DEVICE_MAX_SAMPLERS
+        | CL_DEVICE_IMAGE_PITCH_ALIGNMENT
+        | CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT
+        | CL_DEVICE_PIPE_SUPPORT
+        | CL_DEVICE_MAX_PIPE_ARGS
+        | CL_DEVICE_PIPE_MAX_ACTIVE_RESERVATIONS
+        | CL_DEVICE_PIPE_MAX_PACKET_SIZE
+        | CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
+        | CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE
+        | CL_DEVICE_MAX_ON_DEVICE_QUEUES
+        | CL_DEVICE_MAX_ON_DEVICE_EVENTS
+        | CL_DEVICE_LINKER_AVAILABLE
+        | CL_DEVICE_PARTITION_MAX_SUB_DEVICES => 4,
+        CL_DEVICE_IMAGE2D_MAX_WIDTH
+        | CL_DEVICE_IMAGE2D_MAX_HEIGHT
+        | CL_DEVICE_IMAGE3D_MAX_WIDTH
+        | CL_DEVICE_IMAGE3D_MAX_HEIGHT
+        | CL_DEVICE_IMAGE3D_MAX_DEPTH
+        | CL_DEVICE_IMAGE_MAX_BUFFER_SIZE
+        | CL_DEVICE_IMAGE_MAX_ARRAY_SIZE
+        | CL_DEVICE_SVM_CAPABILITIES
+        | CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES
+        | CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES
+        | CL_DEVICE_PARTITION_PROPERTIES
+        | CL_DEVICE_PARTITION_AFFINITY_DOMAIN
+        | CL_DEVICE_PARTITION_TYPE => 8,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_that_are_not_carried_are_left_out() {
+        let all = "cl_khr_byte_addressable_store cl_khr_3d_image_writes  cl_khr_fp64 cl_khr_il_program";
+        assert_eq!(carried_extensions(all), "cl_khr_byte_addressable_store cl_khr_fp64");
+        let mut entries = vec![0u8; 2 * NAME_VERSION + 5];
+        entries[4..15].copy_from_slice(b"cl_khr_fp64");
+        entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_il");
+        assert_eq!(named(&entries, is_carried), entries[..NAME_VERSION]);
+    }
+
+    #[test]
+    fn the_list_is_sorted() {
+        assert!(CARRIED_EXTENSIONS.is_sorted());
+        assert!(FEATURES_NOT_CARRIED.is_sorted());
+    }
+}

@@ -1,0 +1,133 @@
+//! What a vendor library must do for the worker, whatever its API.
+
+use std::ffi::c_void;
+
+use weir_wire::function::Api;
+
+use crate::turn::{Made, Turn};
+
+/// The accelerator that a client may use, as the VMM's configuration has it.
+#[derive(Clone, Debug)]
+pub struct Accelerator {
+    /// Name of the API.
+    pub api: String,
+    /// Substring of the platform's name.
+    pub platform: String,
+    /// Index of the device on that platform.
+    pub device: usize,
+    /// Bytes of device memory that the tenant may use; the device is as large as that to it.
+    pub memory: u64,
+}
+
+/// A vendor library could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// It could not be loaded.
+    #[error("loading {library}")]
+    Load {
+        /// Its file name.
+        library: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It has no platform of this name.
+    #[error("there is no {api} platform whose name contains {wanted:?}; there are: {there}")]
+    NoPlatform {
+        /// The API.
+        api: String,
+        /// The name that was looked for.
+        wanted: String,
+        /// Names that there are.
+        there: String,
+    },
+    /// The platform has no device of this number.
+    #[error("the platform {platform:?} has no device {wanted}; it has {count}")]
+    NoDevice {
+        /// The platform's name.
+        platform: String,
+        /// The number that was looked for.
+        wanted: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// One of its functions failed.
+    #[error("{function} failed with error {code}")]
+    Call {
+        /// The function.
+        function: &'static str,
+        /// Its error.
+        code: i32,
+    },
+}
+
+/// A platform that a vendor library offers.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// Its name.
+    pub name: String,
+    /// Its version, as it says it.
+    pub version: String,
+    /// Its devices.
+    pub devices: Vec<Device>,
+}
+
+/// A device of a platform.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its version, as it says it.
+    pub version: String,
+    /// What it is: `cpu`, `gpu`, `accelerator`, `custom`.
+    pub kind: &'static str,
+    /// Bytes of memory.
+    pub global_mem: u64,
+    /// Bytes of its largest buffer.
+    pub max_alloc: u64,
+}
+
+/// How far a tracked command has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not finished.
+    Pending,
+    /// It has finished.
+    Complete {
+        /// Time that the device spent on it, in nanoseconds.
+        device_ns: u64,
+    },
+    /// It ended with an error.
+    Failed,
+}
+
+/// A vendor library that has been loaded. All methods may be called from any thread.
+pub trait Library: Send + Sync {
+    /// The API's table.
+    fn api(&self) -> &'static Api;
+
+    /// Every platform and device that there is.
+    fn platforms(&self) -> Result<Vec<Platform>, LibraryError>;
+
+    /// Chooses the one platform and device that calls can see from now on. It is called once, before
+    /// the first call.
+    fn choose(&self, accelerator: &Accelerator) -> Result<(), LibraryError>;
+
+    /// Makes the call whose turn it is.
+    fn make(&self, turn: &mut Turn<'_>) -> Made;
+
+    /// How far the command of `event` has come. `event` is one that [`Turn::track`] was given.
+    fn progress(&self, event: *mut c_void) -> Progress;
+
+    /// Lets go of an event that [`Turn::track`] was given.
+    fn release(&self, event: *mut c_void);
+
+    /// Calls `notify` with `data`, from any thread, when the command of `event` has ended, at once if
+    /// it has already. Returns whether it will.
+    fn notify(
+        &self,
+        event: *mut c_void,
+        notify: extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    ) -> bool;
+}

@@ -1,0 +1,548 @@
+//! One call while it is made: inputs are taken out of it, the vendor library is called, outputs and
+//! new objects are put where the guest finds them.
+//!
+//! The generated dispatch first takes *every* input out (in the order of the stream), then
+//! [`begin`](Turn::begin)s, then calls. A pointer that it gets from here is good for as many bytes
+//! as the function's table says, until the turn is over.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use weir_wire::channel::Event;
+use weir_wire::check::{Malformed, check};
+use weir_wire::command::{Call, Place, Reference};
+use weir_wire::function::{Failure, Function};
+use weir_wire::handle::Handle;
+
+use crate::library::Library;
+use crate::objects::UNORDERED;
+use crate::scratch::Scratch;
+use crate::session::Session;
+use crate::tracker::{Outstanding, write_failed};
+
+/// Largest input that is copied before it is looked at (sources, binaries, options).
+const MAX_COPIED: u64 = 64 << 20;
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The return value's bits.
+    pub value: u64,
+    /// The API's error code; 0 if none.
+    pub error: i32,
+}
+
+/// A call was not made, for this error of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(pub i64);
+
+/// What became of a call.
+pub type Made = Result<Answer, Refused>;
+
+/// Whoever dispatches the stream.
+pub trait Seat {
+    /// Lets somebody else dispatch what comes next: this call may take long.
+    fn step_aside(&mut self);
+}
+
+/// An answer that contains handles.
+#[derive(Clone, Copy, Debug)]
+pub enum Naming {
+    /// Nothing but handles.
+    Handles,
+    /// A property list; the values of these keys are handles.
+    Properties(&'static [u64]),
+}
+
+/// One call while it is made.
+pub struct Turn<'a> {
+    /// The client.
+    pub session: &'a Session,
+    /// Its words.
+    pub call: Call<'a>,
+    /// What its words mean.
+    pub function: &'static Function,
+    library: &'a Arc<dyn Library>,
+    id: u64,
+    scratch: &'a mut Scratch,
+    seat: &'a mut dyn Seat,
+    blocks: bool,
+    proposed: u32,
+    bound: u64,
+    done: Option<u64>,
+    kept: Option<Box<[u8]>>,
+    outstanding: Option<Outstanding>,
+}
+
+/// Makes command number `id`, which consists of `bytes`, on `library`, and answers it.
+pub fn run(
+    session: &Session,
+    library: &Arc<dyn Library>,
+    id: u64,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    seat: &mut dyn Seat,
+) {
+    let api = library.api();
+    scratch.clear();
+    let (function, call) = match check(api, bytes, session.arena.size()) {
+        Ok(checked) => checked,
+        Err(why) => return refuse_malformed(session, id, bytes, api.errors.malformed, why),
+    };
+    let blocks = function
+        .blocks
+        .is_some_and(|blocks| blocks(&call).is_some_and(|value| value != 0));
+    let mut turn = Turn {
+        session,
+        call,
+        function,
+        library,
+        id,
+        scratch,
+        seat,
+        blocks,
+        proposed: 0,
+        bound: 0,
+        done: None,
+        kept: None,
+        outstanding: None,
+    };
+    let made = library.make(&mut turn);
+    turn.finish(made);
+}
+
+/// The VMM lets no malformed command through; should one come all the same, it is answered.
+fn refuse_malformed(session: &Session, id: u64, bytes: &[u8], code: i64, why: Malformed) {
+    log::error!("command {id} is malformed: {why}");
+    session.report(
+        id,
+        Event::Called {
+            bound: 0,
+            error: code as i32,
+        },
+    );
+    if let Some(header) = weir_wire::command::Header::read(bytes)
+        && header.seq != 0
+        && header.lane < weir_wire::arena::MAX_LANES
+    {
+        session.reply(header.lane, header.seq, code as i32 as u32 as u64);
+    }
+}
+
+impl<'a> Turn<'a> {
+    fn malformed(&self) -> Refused {
+        Refused(self.library.api().errors.malformed)
+    }
+
+    fn invalid(&self, kind: usize) -> Refused {
+        Refused(self.library.api().kinds[kind].invalid)
+    }
+
+    /// Number of the function.
+    pub fn number(&self) -> u16 {
+        self.call.header.function
+    }
+
+    // Inputs.
+
+    /// The object of `kind` that the handle at `word` names; null for the null handle.
+    pub fn handle(&self, word: usize, kind: usize) -> Result<*mut c_void, Refused> {
+        self.handle_and_note(word, kind).map(|(pointer, _)| pointer)
+    }
+
+    /// The same, with the object's note.
+    pub fn handle_and_note(&self, word: usize, kind: usize) -> Result<(*mut c_void, u64), Refused> {
+        let handle = Handle(self.call.word(word));
+        if handle.is_null() {
+            return Ok((std::ptr::null_mut(), 0));
+        }
+        let found = self.session.objects.find(handle, kind);
+        found.ok_or_else(|| self.invalid(kind))
+    }
+
+    /// The objects of `kind` that the list of handles at `word` names; null for no list.
+    pub fn handles(&mut self, word: usize, kind: usize) -> Result<*mut *mut c_void, Refused> {
+        let Some(bytes) = self.inline(word)? else {
+            return Ok(std::ptr::null_mut());
+        };
+        let out: *mut *mut c_void = self.scratch.take(bytes.len()).cast();
+        for (index, named) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            let handle = Handle(u64::from_le_bytes(*named));
+            let (pointer, _) = self
+                .session
+                .objects
+                .find(handle, kind)
+                .ok_or_else(|| self.invalid(kind))?;
+            // SAFETY: `take` gave room for as many bytes as the list has.
+            unsafe { out.add(index).write(pointer) };
+        }
+        Ok(out)
+    }
+
+    /// The property list at `word`, in which the value of each key in `keys` is a handle of the kind
+    /// that stands beside it; null for none.
+    pub fn properties(
+        &mut self,
+        word: usize,
+        keys: &[(u64, usize)],
+    ) -> Result<*mut u64, Refused> {
+        let Some(bytes) = self.inline(word)? else {
+            return Ok(std::ptr::null_mut());
+        };
+        let out: *mut u64 = self.scratch.take(bytes.len()).cast();
+        let mut last_key = None;
+        for (index, value) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            let mut value = u64::from_le_bytes(*value);
+            last_key = match last_key {
+                None => Some(value),
+                Some(key) => {
+                    let kind = keys.iter().find(|(with_handle, _)| *with_handle == key);
+                    if let Some((_, kind)) = kind
+                        && value != 0
+                    {
+                        let found = self.session.objects.find(Handle(value), *kind);
+                        let (pointer, _) = found.ok_or_else(|| self.invalid(*kind))?;
+                        value = pointer as u64;
+                    }
+                    None
+                }
+            };
+            // SAFETY: `take` gave room for as many bytes as the list has.
+            unsafe { out.add(index).write(value) };
+        }
+        Ok(out)
+    }
+
+    /// The bytes at `word`, private to this turn; null for none.
+    pub fn input(&mut self, word: usize) -> Result<*const u8, Refused> {
+        let found = self.reference(word)?;
+        match found.place {
+            Place::Null => Ok(std::ptr::null()),
+            Place::Inline(_) => Ok(self.inline(word)?.map_or(std::ptr::null(), <[u8]>::as_ptr)),
+            Place::Arena(at) => self.copy_out(at, found.len).map(<*mut u8>::cast_const),
+        }
+    }
+
+    /// The zero-terminated string at `word`, private to this turn; null for none.
+    pub fn string(&mut self, word: usize) -> Result<*const c_char, Refused> {
+        let bytes = self.input(word)?;
+        let len = self.reference(word)?.len as usize;
+        // SAFETY: `input` gave `len` bytes.
+        if !bytes.is_null() && (len == 0 || unsafe { bytes.add(len - 1).read() } != 0) {
+            return Err(self.malformed());
+        }
+        Ok(bytes.cast())
+    }
+
+    /// The `count` strings at `word`: their addresses and lengths; null for none.
+    pub fn strings(
+        &mut self,
+        word: usize,
+        count: u64,
+    ) -> Result<(*mut *const u8, *const usize), Refused> {
+        let bytes = self.input(word)?;
+        let len = self.reference(word)?.len;
+        if bytes.is_null() {
+            return Ok((std::ptr::null_mut(), std::ptr::null()));
+        }
+        let malformed = self.malformed();
+        // SAFETY: `input` gave `len` bytes, which stay until the turn is over.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes, len as usize) };
+        let (words, _) = bytes.as_chunks::<8>();
+        let said = words.first().map(|first| u64::from_le_bytes(*first));
+        if said != Some(count) || count > words.len() as u64 - 1 {
+            return Err(malformed);
+        }
+        let count = count as usize;
+        let addresses: *mut *const u8 = self.scratch.take(8 * count).cast();
+        let lengths: *mut usize = self.scratch.take(8 * count).cast();
+        let mut rest = &bytes[8 * (1 + count)..];
+        for (index, length) in words[1..=count].iter().enumerate() {
+            let length = u64::from_le_bytes(*length);
+            let (string, after) = usize::try_from(length)
+                .ok()
+                .and_then(|length| rest.split_at_checked(length))
+                .ok_or(malformed)?;
+            rest = after;
+            // SAFETY: `take` gave room for `count` of each.
+            unsafe {
+                addresses.add(index).write(string.as_ptr());
+                lengths.add(index).write(string.len());
+            }
+        }
+        Ok((addresses, lengths))
+    }
+
+    /// Bytes at `word` for the device, where they are; null for none. Where they travel inside of a
+    /// command that is not waited for, they are kept until the device has them.
+    pub fn bulk_input(&mut self, word: usize) -> Result<*const c_void, Refused> {
+        let found = self.reference(word)?;
+        match found.place {
+            Place::Arena(_) => self.output(word).map(<*mut c_void>::cast_const),
+            _ if self.blocks || !self.function.device_time => Ok(self.input(word)?.cast()),
+            _ => match self.inline(word)? {
+                None => Ok(std::ptr::null()),
+                Some(bytes) => {
+                    let kept = self.kept.insert(bytes.into());
+                    Ok(kept.as_ptr().cast())
+                }
+            },
+        }
+    }
+
+    /// What `arg_value` of `clSetKernelArg` and its like points to: `size` bytes, or the pointer
+    /// that a handle stands for; null for neither.
+    pub fn handle_or_bytes(&mut self, word: usize, size: u64) -> Result<*const c_void, Refused> {
+        let handle = Handle(self.call.word(word));
+        if handle.is_null() {
+            let bytes = self.input(word + 1)?;
+            if !bytes.is_null() && self.reference(word + 1)?.len != size {
+                return Err(self.malformed());
+            }
+            return Ok(bytes.cast());
+        }
+        let found = self.session.objects.find_any(handle);
+        let (_, pointer, _) = found.ok_or_else(|| self.malformed())?;
+        if size != 8 {
+            return Err(self.malformed());
+        }
+        let place: *mut *mut c_void = self.scratch.take(8).cast();
+        // SAFETY: `take` gave eight bytes.
+        unsafe { place.write(pointer) };
+        Ok(place.cast_const().cast())
+    }
+
+    /// Private memory of `len` bytes, all zero, until the turn is over.
+    pub fn zeros(&mut self, len: u64) -> Result<*mut c_void, Refused> {
+        if len > MAX_COPIED {
+            return Err(self.malformed());
+        }
+        let memory = self.scratch.take(len as usize);
+        // SAFETY: `take` gave that many bytes.
+        unsafe { memory.write_bytes(0, len as usize) };
+        Ok(memory.cast())
+    }
+
+    /// Bytes of the reference at `word`; 0 for null.
+    pub fn len(&self, word: usize) -> u64 {
+        self.call.reference(word).map_or(0, |found| found.len)
+    }
+
+    /// Whether the reference at `word` is null.
+    pub fn is_null(&self, word: usize) -> bool {
+        self.call
+            .reference(word)
+            .is_none_or(|found| found.place == Place::Null)
+    }
+
+    fn reference(&self, word: usize) -> Result<Reference, Refused> {
+        self.call.reference(word).ok_or_else(|| self.malformed())
+    }
+
+    fn inline(&self, word: usize) -> Result<Option<&'a [u8]>, Refused> {
+        let found = self.reference(word)?;
+        match found.place {
+            Place::Null => Ok(None),
+            _ => match self.call.inline(found) {
+                Some(bytes) => Ok(Some(bytes)),
+                None => Err(self.malformed()),
+            },
+        }
+    }
+
+    /// A private copy of arena bytes.
+    fn copy_out(&mut self, at: u64, len: u64) -> Result<*mut u8, Refused> {
+        if len > MAX_COPIED {
+            return Err(self.malformed());
+        }
+        let copy = self.scratch.take(len as usize);
+        // SAFETY: `take` gave that many bytes, and they are initialised memory.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(copy, len as usize) };
+        let read = self.session.arena.memory().read(at, bytes);
+        read.map_err(|_| self.malformed())?;
+        Ok(copy)
+    }
+
+    // The call itself.
+
+    /// All inputs have been taken: if this call may take long, somebody else goes on with the stream
+    /// from here.
+    pub fn begin(&mut self) {
+        if self.blocks {
+            self.seat.step_aside();
+        }
+    }
+
+    // Outputs.
+
+    /// Where in the arena the output at `word` goes; null for nowhere.
+    pub fn output(&mut self, word: usize) -> Result<*mut c_void, Refused> {
+        let found = self.reference(word)?;
+        let Place::Arena(at) = found.place else {
+            return Ok(std::ptr::null_mut());
+        };
+        let address = self.session.arena.memory().address(at, found.len);
+        match address {
+            Ok(address) => Ok(address.as_ptr().cast()),
+            Err(_) => Err(self.malformed()),
+        }
+    }
+
+    /// Writes `data` where the output at `word` goes, as much as there is room for.
+    pub fn write(&self, word: usize, data: &[u8]) {
+        if let Some(Reference {
+            place: Place::Arena(at),
+            len,
+        }) = self.call.reference(word)
+        {
+            let data = &data[..data.len().min(len as usize)];
+            // In range: `check` saw to it.
+            let _ = self.session.arena.memory().write(at, data);
+        }
+    }
+
+    /// Writes `len` bytes at `answer`, which the library has given for the output at `word`, with
+    /// handles in place of its own pointers.
+    ///
+    /// # Safety
+    ///
+    /// `answer` is null or points to `len` readable bytes.
+    pub unsafe fn write_names(&self, word: usize, answer: *const u8, len: u64, naming: Naming) {
+        if answer.is_null() {
+            return;
+        }
+        let len = len.min(self.len(word)) as usize;
+        // SAFETY: the caller says so.
+        let answer = unsafe { std::slice::from_raw_parts(answer, len) };
+        let mut translated = Vec::with_capacity(len);
+        let mut key = None;
+        for value in answer.as_chunks::<8>().0 {
+            let value = u64::from_ne_bytes(*value);
+            let pointer = std::ptr::with_exposed_provenance_mut(value as usize);
+            let is_pointer = match (naming, key.take()) {
+                (Naming::Handles, _) => true,
+                (Naming::Properties(_), None) => {
+                    key = Some(value);
+                    false
+                }
+                (Naming::Properties(keys), Some(key)) => keys.contains(&key),
+            };
+            let value = match is_pointer {
+                true => self.session.objects.handle_of(pointer).0,
+                false => value,
+            };
+            translated.extend_from_slice(&value.to_le_bytes());
+        }
+        self.write(word, &translated);
+    }
+
+    /// Lets the handle that is proposed at `word`, if any, stand for `pointer`, unless that is null.
+    /// Must be called for every proposed handle, in the order of the function's parameters.
+    pub fn bind(&mut self, word: usize, kind: usize, pointer: *mut c_void, note: u64, named: bool) {
+        let handle = Handle(self.call.word(word));
+        if !handle.is_null() {
+            self.bind_handle(handle, kind, pointer, note, named);
+        }
+    }
+
+    /// Lets the handles that are proposed in the list at `word` stand for those of the `found`
+    /// objects that have none yet, and writes the handles of all of them where the answer goes.
+    pub fn bind_found(&mut self, word: usize, kind: usize, found: &[*mut c_void]) {
+        let mut answer = Vec::new();
+        for (index, proposed) in weir_wire::check::handle_list(&self.call, word).enumerate() {
+            let pointer = found.get(index).copied().unwrap_or(std::ptr::null_mut());
+            let known = match pointer.is_null() {
+                true => Handle::NULL,
+                false => self.session.objects.handle_of(pointer),
+            };
+            let named = match known.is_null() && !pointer.is_null() {
+                true => proposed,
+                false => known,
+            };
+            let new = if named == proposed { pointer } else { std::ptr::null_mut() };
+            self.bind_handle(proposed, kind, new, 0, true);
+            answer.extend_from_slice(&named.0.to_le_bytes());
+        }
+        self.write(word + 2, &answer);
+    }
+
+    fn bind_handle(
+        &mut self,
+        handle: Handle,
+        kind: usize,
+        pointer: *mut c_void,
+        note: u64,
+        named: bool,
+    ) {
+        if !pointer.is_null() {
+            self.session.objects.bind(handle, kind, pointer, note, named);
+            self.bound |= 1u64.checked_shl(self.proposed).unwrap_or(0);
+        }
+        self.proposed += 1;
+    }
+
+    /// The device has been given a command: `event` (of which one reference is ours from now on)
+    /// tells when it has ended. It belongs to the line (such as a queue) whose handle is at `line`
+    /// and whose note is `note`.
+    pub fn track(&mut self, event: *mut c_void, line: usize, note: u64) {
+        self.outstanding = Some(Outstanding {
+            library: Arc::clone(self.library),
+            id: self.id,
+            event,
+            line: self.call.word(line),
+            ordered: note & UNORDERED == 0,
+            done: self.done,
+            kept: self.kept.take(),
+            watched: false,
+        });
+    }
+
+    /// The reference at `word` is to the "complete" word. Must come before [`track`](Self::track).
+    pub fn done_at(&mut self, word: usize) {
+        if let Some(Reference {
+            place: Place::Arena(at),
+            ..
+        }) = self.call.reference(word)
+        {
+            self.done = Some(at);
+        }
+    }
+
+    // The end.
+
+    fn finish(self, made: Made) {
+        let answer = made.unwrap_or_else(|Refused(code)| {
+            let value = match self.function.failure {
+                Failure::Return => code as i32 as u32 as u64,
+                Failure::Out(_) => 0,
+            };
+            Answer {
+                value,
+                error: code as i32,
+            }
+        });
+        let header = self.call.header;
+        if let Failure::Out(word) = self.function.failure {
+            self.write(word, &answer.error.to_le_bytes());
+        }
+        let called = Event::Called {
+            bound: self.bound,
+            error: answer.error,
+        };
+        self.session.report(self.id, called);
+        match self.outstanding {
+            Some(command) => self.session.tracker.add(command),
+            None => {
+                if let Some(at) = self.done {
+                    write_failed(self.session, at);
+                }
+            }
+        }
+        if header.seq != 0 {
+            self.session.tracker.sweep(self.session);
+            self.session.reply(header.lane, header.seq, answer.value);
+        } else if answer.error != 0 {
+            self.session.arena.put_error(answer.error);
+        }
+    }
+}
