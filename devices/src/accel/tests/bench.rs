@@ -23,7 +23,7 @@ pub fn config(quota: u64) -> AccelConfig {
     let mut config = AccelConfig::new("bench", "toy", toy::APIS, "/nonexistent", "/nonexistent");
     config.memory_quota = quota;
     config.arena_default = MIN_SIZE;
-    config.arena_max = 16 * MIN_SIZE;
+    config.arena_max = 4 * MIN_SIZE;
     config
 }
 
