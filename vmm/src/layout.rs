@@ -39,7 +39,10 @@ pub const CONVENTIONAL_END: u64 = 0x9_fc00;
 /// The ACPI root pointer. It is handed over in the boot parameters as well, but a kernel that
 /// does not know that field searches 0xe0000 to 0xfffff.
 pub const RSDP: u64 = 0xe_0000;
-/// End of the area reserved for ACPI tables, and start of extended memory.
+/// Where a BIOS starts (F000:FFF0): end of the room for ACPI tables. Some kernels reset a machine by
+/// jumping here.
+pub const RESET_VECTOR: u64 = 0xf_fff0;
+/// Start of extended memory.
 pub const HIGH_MEMORY: u64 = 0x10_0000;
 
 /// Where a relocatable kernel is loaded: where Linux prefers to run (16 MiB), so that it has no

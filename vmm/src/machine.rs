@@ -9,7 +9,7 @@ use vmm_sys_util::eventfd::EventFd;
 use weir_devices::virtio::event_loop::EventLoop;
 
 use crate::acpi::{self, AcpiError};
-use crate::boot::{self, BootError, parameters, registers};
+use crate::boot::{self, BootError, firmware, parameters, registers};
 use crate::devices::{self, DeviceError};
 use crate::end::End;
 use crate::kvm::interrupts::Routing;
@@ -35,7 +35,7 @@ pub enum StartError {
     Memory(#[from] MemoryError),
     #[error(transparent)]
     Boot(#[from] BootError),
-    #[error("writing page tables")]
+    #[error("writing page tables and the reset code to guest memory")]
     Tables(#[from] GuestMemoryError),
     #[error(transparent)]
     Acpi(#[from] AcpiError),
@@ -152,5 +152,6 @@ fn load(spec: &VmSpec, vm: &Vm) -> Result<u64, StartError> {
     boot::load_command_line(memory, &mut kernel, &spec.cmdline)?;
     parameters::write(memory, spec.memory, &kernel)?;
     registers::write_tables(memory)?;
+    firmware::write(memory)?;
     Ok(kernel.entry)
 }

@@ -61,9 +61,9 @@ pub struct Description {
 /// Writes all tables behind the root pointer at [`layout::RSDP`].
 pub fn write(memory: &GuestMemory, description: &Description) -> Result<(), AcpiError> {
     let (rsdp, tables) = build(description);
-    let end = layout::RSDP + (rsdp.len() + tables.iter().map(|(_, t)| t.len()).sum::<usize>()) as u64;
-    if end > layout::HIGH_MEMORY {
-        return Err(AcpiError::TooLarge(end - layout::RSDP));
+    let last_end = tables.last().map_or(0, |(address, table)| address + table.len() as u64);
+    if last_end > layout::RESET_VECTOR {
+        return Err(AcpiError::TooLarge(last_end - layout::RSDP));
     }
     memory.write_slice(&rsdp, GuestAddress(layout::RSDP))?;
     for (address, table) in tables {

@@ -1,5 +1,6 @@
 //! Loading a kernel the way a boot loader would, by the Linux x86 boot protocol, 64-bit entry.
 
+pub mod firmware;
 pub mod parameters;
 pub mod registers;
 

@@ -2,6 +2,11 @@
 
 use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 
+/// Leaf 1, ECX (Intel): the processor can run virtual machines. Not offered: nested machines are
+/// far more of KVM than a tenant needs to reach.
+const VMX: u32 = 1 << 5;
+/// Leaf 0x8000_0001, ECX (AMD): the same.
+const SVM: u32 = 1 << 2;
 /// Leaf 1, ECX: the local APIC timer can count to a time stamp.
 const TSC_DEADLINE: u32 = 1 << 24;
 /// Leaf 1, ECX: there is a hypervisor (leaf 0x4000_0000 says which).
@@ -51,7 +56,7 @@ fn adapt(entry: &mut kvm_cpuid_entry2, id: u32, count: u32, tsc_deadline_timer: 
     match entry.function {
         0x1 => {
             entry.ebx = (entry.ebx & 0x0000_ffff) | (count << 16) | (id << 24);
-            entry.ecx |= HYPERVISOR;
+            entry.ecx = (entry.ecx & !VMX) | HYPERVISOR;
             if tsc_deadline_timer {
                 entry.ecx |= TSC_DEADLINE;
             }
@@ -63,7 +68,10 @@ fn adapt(entry: &mut kvm_cpuid_entry2, id: u32, count: u32, tsc_deadline_timer: 
             let cores = core_ids(count) - 1;
             entry.eax = (entry.eax & 0x0000_3fff) | (sharing << 14) | (cores << 26);
         }
-        0x8000_0001 => set(&mut entry.ecx, CORES_NOT_THREADS, count > 1),
+        0x8000_0001 => {
+            entry.ecx &= !SVM;
+            set(&mut entry.ecx, CORES_NOT_THREADS, count > 1);
+        }
         0x8000_0008 => {
             entry.ecx = (entry.ecx & !0xf0ff) | (id_bits(count) << 12) | (count - 1);
         }
