@@ -29,6 +29,7 @@ pub struct AccelStats {
     /// Clients that there have been.
     pub clients_total: u64,
     /// Sums over all clients that there have been.
+    #[serde(flatten)]
     pub totals: Traffic,
     /// How often the tenant's doorbell woke the mediator.
     pub kicks: u64,
@@ -57,6 +58,18 @@ pub struct Traffic {
     pub device_time_ns: u64,
     /// How often a sleeping worker was woken.
     pub worker_wakes: u64,
+}
+
+impl AccelStats {
+    /// Adds what `before` counted: the same tenant's figures from before its machine restarted.
+    pub fn add(&mut self, before: &Self) {
+        self.totals.add(&before.totals);
+        self.memory_peak = self.memory_peak.max(before.memory_peak);
+        self.clients_total += before.clients_total;
+        self.kicks += before.kicks;
+        self.sleeps += before.sleeps;
+        self.strays += before.strays;
+    }
 }
 
 impl Traffic {

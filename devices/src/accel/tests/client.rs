@@ -78,6 +78,20 @@ fn an_error_that_nobody_waits_for_is_kept() {
 }
 
 #[test]
+fn a_queued_call_that_is_refused_is_over() {
+    let mut bench = Bench::new(100);
+    let [place, len] = toy::arena(DATA_OFFSET, 4);
+    let words = [h(3, 1).0, place, len];
+    assert!(
+        bench
+            .send(&toy::command(toy::QUEUE, NOBODY, &words))
+            .is_empty()
+    );
+    assert_eq!(read_error(&bench, DATA_OFFSET), 2);
+    assert_eq!(i64::from(bench.arena.take_error()), toy::NO_BOX);
+}
+
+#[test]
 fn what_is_not_known_is_not_supported() {
     let mut bench = Bench::new(100);
     bench.send(&toy::command(999, caller(0, 1), &[]));

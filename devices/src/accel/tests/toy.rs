@@ -28,6 +28,8 @@ pub const DIE: u16 = 9;
 pub const HANG: u16 = 10;
 pub const WRITE: u16 = 11;
 pub const PROPERTIES: u16 = 12;
+/// Is over some time: box, where to note it.
+pub const QUEUE: u16 = 13;
 
 pub const MALFORMED: i64 = -102;
 pub const QUOTA: i64 = -103;
@@ -190,6 +192,20 @@ pub static TOY: Api = Api {
                     contents: Contents::Properties(&[(5, BOX)]),
                 },
             )],
+        ),
+        function(
+            "queue",
+            3,
+            &[
+                param("box", 0, Passing::Handle(BOX)),
+                optional(
+                    "__done",
+                    1,
+                    Passing::Out {
+                        len: Some(|_| Some(4)),
+                    },
+                ),
+            ],
         ),
     ],
     kinds: &[
