@@ -3,29 +3,29 @@
 //! The generated code names the words; what it must be, `api/wire` says: a command that this module
 //! makes passes `weir_wire::check::check`, or it is not sent.
 
+mod arguments;
+mod bulk;
 mod reply;
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
 use std::sync::Arc;
 
-use weir_wire::command::{HEADER_SIZE, Header, MAX_COMMAND, MAX_INLINE, Place, Reference};
+use weir_wire::command::{HEADER_SIZE, Header, MAX_COMMAND, Place, Reference};
 use weir_wire::handle::Handle;
 
 use crate::Code;
 use crate::connection::{Connection, Library};
-use crate::deferred::{Shape, Target, Transfer};
+use crate::deferred::{Target, Transfer};
 use crate::lanes::{Lane, SCRATCH};
 use crate::memory::Region;
 use crate::objects::Object;
 use crate::stream::Urgency;
 
+pub use bulk::Bulk;
 pub use reply::Reply;
 
 /// Most objects that one call can find or make: so many bits there are to say which exist.
 pub const MAX_FOUND: u64 = 64;
-/// Most pairs of a property list.
-const MAX_PROPERTIES: usize = 256;
 
 /// A call being made.
 #[derive(Debug)]
@@ -85,56 +85,6 @@ pub enum Failure {
     Out(OutputId),
     /// Not at all.
     Nowhere,
-}
-
-/// The program's side of a bulk transfer.
-#[derive(Debug)]
-pub struct Bulk {
-    address: *mut u8,
-    shape: Option<Shape>,
-    region: Option<Arc<Region>>,
-}
-
-impl Bulk {
-    /// Bytes in one piece at `address`.
-    pub fn line(address: *const c_void) -> Bulk {
-        Bulk {
-            address: address.cast_mut().cast(),
-            shape: None,
-            region: None,
-        }
-    }
-
-    /// Rows of bytes that begin at `address`.
-    pub fn shaped(address: *const c_void, shape: Shape) -> Bulk {
-        Bulk {
-            shape: Some(shape),
-            ..Bulk::line(address)
-        }
-    }
-
-    /// Bytes that lie in `region` of the arena already, which stays in use until the transfer is
-    /// complete.
-    pub fn region(weir: &Connection, region: Arc<Region>) -> Bulk {
-        Bulk {
-            address: weir.address(&region),
-            shape: None,
-            region: Some(region),
-        }
-    }
-
-    /// Whether the program has passed null.
-    pub fn is_null(&self) -> bool {
-        self.address.is_null()
-    }
-
-    /// Where its `len` bytes lie in the arena, if they do so in one piece.
-    fn in_arena(&self, weir: &Connection, len: u64) -> Option<u64> {
-        match self.shape {
-            None => weir.in_arena(self.address, len),
-            Some(_) => None,
-        }
-    }
 }
 
 thread_local! {
@@ -215,336 +165,6 @@ impl Call {
         self.reference(index, Place::Inline(at as u64), len as u64);
         self.work.command.resize(at + padded, 0);
         Ok(&mut self.work.command[at..at + len])
-    }
-
-    /// Puts in the handle of an object of `kind` at an address that the program gave.
-    pub fn object(
-        &mut self,
-        index: usize,
-        address: *const c_void,
-        kind: usize,
-        optional: bool,
-    ) -> Result<Option<&'static Object>, Code> {
-        if address.is_null() && optional {
-            return Ok(None);
-        }
-        let object = self.find(address, kind)?;
-        if self.owner.is_null() {
-            self.owner = object.handle();
-        }
-        self.word(index, object.handle().0);
-        Ok(Some(object))
-    }
-
-    fn find(&self, address: *const c_void, kind: usize) -> Result<&'static Object, Code> {
-        let invalid = self.weir.face.invalid.get(kind).copied();
-        self.weir
-            .objects
-            .find(address, kind)
-            .ok_or_else(|| invalid.map_or(self.malformed(), Code))
-    }
-
-    /// Puts in `len` bytes that the call reads.
-    ///
-    /// # Safety
-    /// `address` must be null or valid for reading `len` bytes.
-    pub unsafe fn input(
-        &mut self,
-        index: usize,
-        address: *const c_void,
-        len: u64,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if address.is_null() {
-            return self.null(optional);
-        }
-        // SAFETY: the caller answers for it.
-        let bytes = unsafe { bytes_at(address, len) };
-        self.input_bytes(index, bytes)
-    }
-
-    fn null(&self, optional: bool) -> Result<(), Code> {
-        if optional {
-            Ok(())
-        } else {
-            Err(self.malformed())
-        }
-    }
-
-    fn input_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<(), Code> {
-        if bytes.len() <= MAX_INLINE {
-            self.inline(index, bytes.len())?.copy_from_slice(bytes);
-            return Ok(());
-        }
-        let region = self.weir.allocate(bytes.len() as u64)?;
-        if self
-            .weir
-            .arena()
-            .memory()
-            .write(region.at(), bytes)
-            .is_err()
-        {
-            return Err(self.malformed());
-        }
-        self.reference(index, Place::Arena(region.at()), bytes.len() as u64);
-        self.work.inputs.push(region);
-        Ok(())
-    }
-
-    /// Puts in `len` bytes that must travel inside of the command.
-    ///
-    /// # Safety
-    /// As for [`input`](Self::input).
-    pub unsafe fn input_inline(
-        &mut self,
-        index: usize,
-        address: *const c_void,
-        len: u64,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if address.is_null() {
-            return self.null(optional);
-        }
-        if len > MAX_COMMAND as u64 {
-            return Err(self.malformed());
-        }
-        // SAFETY: the caller answers for it.
-        let bytes = unsafe { bytes_at(address, len) };
-        self.inline(index, bytes.len())?.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Puts in a string and its zero.
-    ///
-    /// # Safety
-    /// `text` must be null or point to a string that a zero ends.
-    pub unsafe fn string(
-        &mut self,
-        index: usize,
-        text: *const c_char,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if text.is_null() {
-            return self.null(optional);
-        }
-        // SAFETY: the caller answers for it.
-        self.input_bytes(index, unsafe { CStr::from_ptr(text) }.to_bytes_with_nul())
-    }
-
-    /// Puts in an array of strings: their count, their lengths, their bytes.
-    ///
-    /// # Safety
-    /// `texts` must be null or point to `count` strings, each of which a zero ends unless `lengths`
-    /// is not null and gives it another length than 0.
-    pub unsafe fn strings(
-        &mut self,
-        index: usize,
-        texts: *const *const c_char,
-        count: u64,
-        lengths: *const usize,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if texts.is_null() {
-            return self.null(optional);
-        }
-        let count = usize::try_from(count).map_err(|_| self.malformed())?;
-        let mut table = (count as u64).to_le_bytes().to_vec();
-        let mut joined = Vec::new();
-        for i in 0..count {
-            // SAFETY: there are `count` strings, and as many lengths if there are any.
-            let (text, len) = unsafe {
-                let len = if lengths.is_null() {
-                    0
-                } else {
-                    *lengths.add(i)
-                };
-                (*texts.add(i), len)
-            };
-            if text.is_null() {
-                return Err(self.malformed());
-            }
-            // SAFETY: so the caller says of each string.
-            let bytes = unsafe {
-                match len {
-                    0 => CStr::from_ptr(text).to_bytes(),
-                    _ => bytes_at(text.cast(), len as u64),
-                }
-            };
-            table.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-            joined.extend_from_slice(bytes);
-        }
-        table.extend_from_slice(&joined);
-        self.input_bytes(index, &table)
-    }
-
-    /// Puts in an array of `count` objects of `kind`.
-    ///
-    /// # Safety
-    /// `list` must be null or valid for reading `count` pointers.
-    pub unsafe fn objects(
-        &mut self,
-        index: usize,
-        list: *const *const c_void,
-        count: u64,
-        kind: usize,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if list.is_null() {
-            return self.null(optional);
-        }
-        let size = count
-            .checked_mul(8)
-            .filter(|size| *size <= MAX_COMMAND as u64);
-        let size = size.ok_or(self.malformed())? as usize;
-        let at = self.work.command.len();
-        self.inline(index, size)?;
-        for i in 0..count as usize {
-            // SAFETY: the caller answers for `count` pointers.
-            let handle = self.find(unsafe { *list.add(i) }, kind)?.handle();
-            self.work.command[at + 8 * i..][..8].copy_from_slice(&handle.0.to_le_bytes());
-        }
-        Ok(())
-    }
-
-    /// Puts in a property list. The value of each key in `handles` is an object of that kind.
-    ///
-    /// # Safety
-    /// `list` must be null or point to pairs of words that a zero key ends.
-    pub unsafe fn properties(
-        &mut self,
-        index: usize,
-        list: *const u64,
-        handles: &[(u64, usize)],
-        optional: bool,
-    ) -> Result<(), Code> {
-        if list.is_null() {
-            return self.null(optional);
-        }
-        let mut words = Vec::new();
-        for pair in 0..=MAX_PROPERTIES {
-            // SAFETY: the list goes on as long as no key was zero.
-            let key = unsafe { *list.add(2 * pair) };
-            words.push(key);
-            if key == 0 {
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                self.inline(index, bytes.len())?.copy_from_slice(&bytes);
-                return Ok(());
-            }
-            // SAFETY: a key that is not zero has a value.
-            let value = unsafe { *list.add(2 * pair + 1) };
-            let kind = handles.iter().find(|(with_handle, _)| *with_handle == key);
-            words.push(match kind {
-                Some((_, kind)) if value != 0 => {
-                    let address = std::ptr::with_exposed_provenance(value as usize);
-                    self.find(address, *kind)?.handle().0
-                }
-                _ => value,
-            });
-        }
-        Err(self.malformed())
-    }
-
-    /// Puts in the handle of `object`, or else `len` bytes; null for neither.
-    ///
-    /// # Safety
-    /// As for [`input`](Self::input).
-    pub unsafe fn handle_or_bytes(
-        &mut self,
-        index: usize,
-        object: Option<&Object>,
-        address: *const c_void,
-        len: u64,
-    ) -> Result<(), Code> {
-        match object {
-            Some(object) => {
-                self.word(index, object.handle().0);
-                Ok(())
-            }
-            // SAFETY: the caller answers for it.
-            None => unsafe { self.input(index + 1, address, len, true) },
-        }
-    }
-
-    /// Puts in bulk data of `len` bytes that the device reads.
-    ///
-    /// # Safety
-    /// `bulk` must be null or valid for reading, and hold `len` bytes.
-    pub unsafe fn bulk_input(
-        &mut self,
-        index: usize,
-        mut bulk: Bulk,
-        len: u64,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if bulk.address.is_null() {
-            return self.null(optional);
-        }
-        let shape = self.shape_of(&bulk, len)?;
-        let at = if let Some(at) = bulk.in_arena(self.weir, len) {
-            at
-        } else if len <= MAX_INLINE as u64 {
-            let packed = self.inline(index, len as usize)?.as_mut_ptr();
-            // SAFETY: the command has `len` more bytes now; the caller answers for the source.
-            unsafe { shape.pack(bulk.address, packed) };
-            return Ok(());
-        } else {
-            let region = self.weir.allocate(len)?;
-            // SAFETY: the region is ours and `len` bytes long; the caller answers for the source.
-            unsafe { shape.pack(bulk.address, self.weir.address(&region)) };
-            let at = region.at();
-            bulk.region = Some(Arc::new(region));
-            at
-        };
-        self.reference(index, Place::Arena(at), len);
-        self.work.bulk = Some(InArena {
-            at,
-            region: bulk.region,
-            target: None,
-        });
-        Ok(())
-    }
-
-    /// Puts in a place for bulk data of `len` bytes that the device writes.
-    ///
-    /// # Safety
-    /// `bulk` must be null or valid for writing `len` bytes, until the program has learned that the
-    /// call is complete.
-    pub unsafe fn bulk_output(
-        &mut self,
-        index: usize,
-        bulk: Bulk,
-        len: u64,
-        optional: bool,
-    ) -> Result<(), Code> {
-        if bulk.address.is_null() {
-            return self.null(optional);
-        }
-        let shape = self.shape_of(&bulk, len)?;
-        let (at, region, target) = match bulk.in_arena(self.weir, len) {
-            Some(at) => (at, bulk.region, None),
-            None => {
-                let region = self.weir.allocate(len)?;
-                let address = bulk.address;
-                (
-                    region.at(),
-                    Some(Arc::new(region)),
-                    Some(Target { address, shape }),
-                )
-            }
-        };
-        self.reference(index, Place::Arena(at), len);
-        self.work.bulk = Some(InArena { at, region, target });
-        Ok(())
-    }
-
-    fn shape_of(&self, bulk: &Bulk, len: u64) -> Result<Shape, Code> {
-        let len = usize::try_from(len).map_err(|_| self.malformed())?;
-        let shape = bulk.shape.unwrap_or(Shape::line(len));
-        if shape.len() == len {
-            Ok(shape)
-        } else {
-            Err(self.malformed())
-        }
     }
 
     /// Makes room for `len` bytes that the call writes. With `wanted` false, the program has passed
@@ -684,16 +304,6 @@ impl Call {
     }
 
     fn send_queued(mut self) -> Result<Reply, Code> {
-        // Nobody reads the error of a queued call: all of them share one place for it.
-        for i in 0..self.work.outputs.len() {
-            let Output {
-                word, len, wanted, ..
-            } = self.work.outputs[i];
-            if wanted {
-                let sink = self.weir.sink()?;
-                self.reference(word, Place::Arena(sink), len);
-            }
-        }
         if let Some(bulk) = self.work.bulk.take() {
             let done = self.weir.allocate(4)?;
             let word = self.weir.arena().memory().atomic_u32(done.at());
@@ -763,22 +373,6 @@ impl Call {
         };
         self.work.command[..HEADER_SIZE].copy_from_slice(&header.to_bytes());
     }
-
-    /// Brings the results of a bulk transfer that was waited for to where they belong.
-    fn end_bulk(&mut self) {
-        if let Some(InArena {
-            at,
-            target: Some(target),
-            ..
-        }) = self.work.bulk.take()
-        {
-            let len = target.shape.len() as u64;
-            if let Ok(from) = self.weir.arena().memory().address(at, len) {
-                // SAFETY: the range was checked; whoever made the call answers for the target.
-                unsafe { target.shape.spread(from.as_ptr(), target.address) };
-            }
-        }
-    }
 }
 
 impl Drop for Call {
@@ -798,16 +392,5 @@ impl Drop for Call {
         self.work.bulk = None;
         let work = std::mem::take(&mut self.work);
         let _ = SPARE.try_with(|spare| spare.set(Some(work)));
-    }
-}
-
-/// # Safety
-/// `address` must be valid for reading `len` bytes, unless `len` is 0, for as long as the result is
-/// used.
-unsafe fn bytes_at<'a>(address: *const c_void, len: u64) -> &'a [u8] {
-    match len {
-        0 => &[],
-        // SAFETY: the caller answers for it.
-        _ => unsafe { std::slice::from_raw_parts(address.cast(), len as usize) },
     }
 }

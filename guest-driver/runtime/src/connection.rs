@@ -7,8 +7,8 @@
 //! calls fails with the API's error for a lost device, before it touches anything; unless the parent
 //! was no client yet: then the child may become one of its own.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use weir_wire::arena::{Arena, DATA_OFFSET};
 
@@ -26,9 +26,6 @@ use crate::{Code, Face, lock};
 static ORPHAN: AtomicBool = AtomicBool::new(false);
 /// Set as soon as this process tries to become a client.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-
-/// Bytes of the place for answers that nobody reads: an error code.
-const SINK: u64 = 64;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +64,6 @@ pub struct Connection {
     stream: Stream,
     lanes: Lanes,
     heap: Mutex<Heap>,
-    sink: OnceLock<Region>,
     gone: AtomicBool,
 }
 
@@ -178,10 +174,9 @@ impl Connection {
             cache: Cache::default(),
             arena,
             transport,
-            stream: Stream::new(),
-            lanes: Lanes::new(),
+            stream: Stream::default(),
+            lanes: Lanes::default(),
             heap: Mutex::new(heap),
-            sink: OnceLock::new(),
             gone: AtomicBool::new(false),
         })
     }
@@ -251,15 +246,6 @@ impl Connection {
         let at = region.at();
         std::mem::forget(region);
         Some(at)
-    }
-
-    /// Where answers go that nobody reads.
-    pub(crate) fn sink(&'static self) -> Result<u64, Code> {
-        if let Some(region) = self.sink.get() {
-            return Ok(region.at());
-        }
-        let region = self.allocate(SINK)?;
-        Ok(self.sink.get_or_init(|| region).at())
     }
 
     /// Sends what has gathered in the stream.

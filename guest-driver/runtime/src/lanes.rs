@@ -49,9 +49,9 @@ thread_local! {
     static PREFERRED: Cell<u32> = const { Cell::new(0) };
 }
 
-impl Lanes {
+impl Default for Lanes {
     /// All lanes, free.
-    pub fn new() -> Lanes {
+    fn default() -> Lanes {
         Lanes {
             lanes: (0..MAX_LANES).map(|_| State::default()).collect(),
             next: AtomicU32::new(0),
@@ -59,7 +59,9 @@ impl Lanes {
             spin: Spin::new(),
         }
     }
+}
 
+impl Lanes {
     /// Takes a lane; waits for one if all are in use.
     pub fn take(&self) -> Lane<'_> {
         let preferred = self.preferred();
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_thread_gets_its_lane_again_and_two_never_share_one() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::default();
         let first = lanes.take();
         let index = first.index();
         let second = lanes.take();
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn numbers_go_round_without_zero() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::default();
         let lane = lanes.take();
         lane.state().seq.store(u32::MAX - 1, Ordering::Relaxed);
         assert_eq!(lane.next_seq(), u32::MAX);
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn more_threads_than_lanes_take_turns() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::default();
         let inside = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..MAX_LANES + 44 {

@@ -63,15 +63,16 @@ struct Ring {
     free: u64,
 }
 
-impl Stream {
-    /// An empty stream.
-    pub fn new() -> Stream {
+impl Default for Stream {
+    fn default() -> Stream {
         Stream {
-            ring: Mutex::new(Ring::default()),
+            ring: Mutex::default(),
             together: AtomicU32::new(1),
         }
     }
+}
 
+impl Stream {
     /// Appends one encoded command.
     pub fn append(
         &self,
@@ -225,7 +226,7 @@ mod tests {
             at_once,
             batches: Mutex::new(Vec::new()),
         };
-        (arena, taker, Stream::new())
+        (arena, taker, Stream::default())
     }
 
     #[test]
