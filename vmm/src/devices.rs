@@ -4,18 +4,31 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
-use weir_devices::pci::{Doorbells, PciDevice};
+use weir_devices::accel::{self, Accel, AccelConfig, AccelHandle};
+use weir_devices::pci::{Doorbells, PciDevice, Window};
 use weir_devices::virtio::block::{self, Block};
 use weir_devices::virtio::entropy::Entropy;
 use weir_devices::virtio::event_loop::EventLoop;
 use weir_devices::virtio::pci::VirtioPci;
 use weir_devices::virtio::{self, Memory, VirtioDevice};
 
+use crate::accelerators;
+use crate::cache;
 use crate::kvm::doorbells::KvmDoorbells;
 use crate::kvm::interrupts::Routing;
 use crate::kvm::vm::Vm;
-use crate::spec::VmSpec;
-use crate::status::AcceleratorHandle;
+use crate::kvm::window::KvmWindow;
+use crate::spec::{AcceleratorSpec, VmSpec};
+
+/// Why an accelerator could not be made.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each passes on what went wrong")]
+pub enum AcceleratorError {
+    #[error(transparent)]
+    Config(#[from] accel::ConfigError),
+    #[error("looking for the worker's program, or making a folder for what workers compile")]
+    Files(#[from] std::io::Error),
+}
 
 /// Why a device could not be made.
 #[derive(Debug, Error)]
@@ -26,6 +39,15 @@ pub enum DeviceError {
     /// The transport.
     #[error(transparent)]
     Transport(#[from] virtio::pci::Error),
+    /// An accelerator.
+    #[error("accelerator `{name}`")]
+    Accelerator {
+        /// Its name in the configuration.
+        name: String,
+        /// Why not.
+        #[source]
+        source: AcceleratorError,
+    },
     /// Its interrupts.
     #[error("giving {device} its interrupts")]
     Interrupts {
@@ -40,7 +62,7 @@ pub enum DeviceError {
 impl DeviceError {
     /// Whether the user's input is at fault, rather than Weir.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Disk(_))
+        matches!(self, Self::Disk(_) | Self::Accelerator { .. })
     }
 }
 
@@ -49,7 +71,7 @@ pub struct Built {
     /// The devices, in the order of their slots.
     pub pci: Vec<Box<dyn PciDevice>>,
     /// Where to ask about each accelerator.
-    pub accelerators: Vec<AcceleratorHandle>,
+    pub accelerators: Vec<AccelHandle>,
 }
 
 /// Makes all PCI devices of the machine that `spec` describes: disks first, so that the guest
@@ -59,7 +81,7 @@ pub fn build(
     vm: &Arc<Vm>,
     routing: &Arc<Routing>,
     event_loop: &EventLoop,
-    _window_64: Option<Range<u64>>,
+    window_64: Option<Range<u64>>,
 ) -> Result<Built, DeviceError> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
     for (index, disk) in spec.disks.iter().enumerate() {
@@ -68,7 +90,15 @@ pub fn build(
         devices.push(Box::new(block));
     }
     devices.push(Box::new(Entropy::new(event_loop.clone())));
-    let accelerators = Vec::new();
+    let mut accelerators = Vec::new();
+    for grant in &spec.accelerators {
+        let room = window_64.clone().unwrap_or_default();
+        let size = window_size(room, spec.accelerators.len());
+        let window = KvmWindow::new(vm.clone(), size);
+        let (device, handle) = accelerator(grant, &spec.name, window)?;
+        devices.push(Box::new(device));
+        accelerators.push(handle);
+    }
 
     let memory: Memory = Arc::new(vm.memory().clone());
     let doorbells: Arc<dyn Doorbells> = Arc::new(KvmDoorbells(vm.fd().clone()));
@@ -77,6 +107,39 @@ pub fn build(
         .map(|device| on_pci(device, routing, &doorbells, &memory))
         .collect::<Result<_, _>>()?;
     Ok(Built { pci, accelerators })
+}
+
+/// Most bytes of an accelerator's window: sixty-four clients with an arena of the usual size.
+const WINDOW_MAX: u64 = 64 << 30;
+
+/// Bytes of the window of each of `count` accelerators that share `room`: a power of two that can be
+/// aligned to itself.
+fn window_size(room: Range<u64>, count: usize) -> u64 {
+    let each = (room.end - room.start) / (2 * count as u64);
+    let fits = each.checked_ilog2().map_or(0, |bits| 1 << bits);
+    WINDOW_MAX.min(fits)
+}
+
+/// The accelerator that `grant` describes, for the machine called `tenant`.
+fn accelerator(
+    grant: &AcceleratorSpec,
+    tenant: &str,
+    window: Arc<KvmWindow>,
+) -> Result<(Accel, AccelHandle), DeviceError> {
+    let refuse = |source| DeviceError::Accelerator {
+        name: grant.name.clone(),
+        source,
+    };
+    let worker = accelerators::worker_path().map_err(|source| refuse(source.into()))?;
+    let cache = cache::folder(tenant).map_err(|source| refuse(source.into()))?;
+    let mut config = AccelConfig::new(&grant.name, &grant.api, weir_apis::APIS, worker, cache);
+    config.platform = grant.platform.clone().unwrap_or_default();
+    config.device = grant.device;
+    config.share = grant.share;
+    config.memory_quota = grant.memory.unwrap_or(u64::MAX);
+    config.arena_max = config.arena_max.min(window.size());
+    config.arena_default = config.arena_default.min(config.arena_max);
+    Accel::new(config, window).map_err(|source| refuse(source.into()))
 }
 
 /// Puts `device` behind the PCI transport, with a vector for each queue and one more.

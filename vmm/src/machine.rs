@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use vm_memory::GuestMemoryError;
 use vmm_sys_util::eventfd::EventFd;
+use weir_devices::accel::AccelHandle;
 use weir_devices::virtio::event_loop::EventLoop;
 
 use crate::acpi::{self, AcpiError};
@@ -23,7 +24,6 @@ use crate::memory::{self, MemoryError};
 use crate::pci::{PciBus, PciError};
 use crate::platform::Platform;
 use crate::spec::VmSpec;
-use crate::status::AcceleratorHandle;
 
 /// Why a machine did not start.
 #[derive(Debug, Error)]
@@ -73,7 +73,7 @@ pub struct Machine {
     /// First, so that nothing of the guest runs while the rest goes.
     _processors: Processors,
     platform: Arc<Platform>,
-    accelerators: Vec<AcceleratorHandle>,
+    accelerators: Vec<AccelHandle>,
 }
 
 impl Machine {
@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// Where to ask about each accelerator of the machine.
-    pub fn accelerators(&self) -> &[AcceleratorHandle] {
+    pub fn accelerators(&self) -> &[AccelHandle] {
         &self.accelerators
     }
 }

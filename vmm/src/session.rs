@@ -10,6 +10,7 @@ use std::time::Duration;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::timerfd::TimerFd;
+use weir_devices::accel::{AccelHandle, AccelStats};
 
 use crate::console::input::{Input, Progress};
 use crate::end::{End, Ending};
@@ -17,7 +18,6 @@ use crate::legacy::power::Power;
 use crate::legacy::serial::SerialPort;
 use crate::machine::Machine;
 use crate::signals::EndSignals;
-use crate::status::{AcceleratorHandle, AcceleratorStatus};
 use crate::supervisor::link::Link;
 use crate::supervisor::protocol::{FromVm, ToVm};
 
@@ -56,14 +56,14 @@ pub struct Session {
     stopping: bool,
     machine: Option<Attached>,
     /// Figures of machines before the last restart.
-    earlier: HashMap<String, AcceleratorStatus>,
+    earlier: HashMap<String, AccelStats>,
 }
 
 /// What the session uses of the machine that now runs.
 struct Attached {
     serial: Arc<SerialPort>,
     power: Arc<Power>,
-    accelerators: Vec<AcceleratorHandle>,
+    accelerators: Vec<AccelHandle>,
 }
 
 impl Session {
@@ -134,19 +134,19 @@ impl Session {
     }
 
     /// Figures of every accelerator, over all restarts.
-    pub fn accelerators(&self) -> Vec<AcceleratorStatus> {
+    pub fn accelerators(&self) -> Vec<AccelStats> {
         let Some(machine) = &self.machine else {
             let mut figures: Vec<_> = self.earlier.values().cloned().collect();
             figures.sort_by(|a, b| a.name.cmp(&b.name));
             return figures;
         };
-        let add = |mut now: AcceleratorStatus| {
+        let add = |mut now: AccelStats| {
             if let Some(before) = self.earlier.get(&now.name) {
                 now.add(before);
             }
             now
         };
-        machine.accelerators.iter().map(|handle| add(handle())).collect()
+        machine.accelerators.iter().map(|handle| add(handle.stats())).collect()
     }
 
     /// Asks the guest to power off; a second time, or after the grace period, ends it.

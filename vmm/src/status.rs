@@ -3,9 +3,8 @@
 //! These types are the JSON that `weir ps --json` and `weir up --json` print; a field once there
 //! keeps its name and unit.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
+use weir_devices::accel::AccelStats;
 
 /// A machine as its supervisor knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub struct VmStatus {
     /// The guest's console.
     pub console: Option<std::path::PathBuf>,
     /// Its accelerators; of a machine that has ended, the last figures.
-    pub accelerators: Vec<AcceleratorStatus>,
+    pub accelerators: Vec<AccelStats>,
 }
 
 /// Where a machine stands.
@@ -46,59 +45,4 @@ pub enum VmState {
     Stopping,
     /// It has ended.
     Ended,
-}
-
-/// One machine's use of one accelerator.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AcceleratorStatus {
-    /// The accelerator's name in the configuration.
-    pub name: String,
-    /// Configured weight.
-    pub share: u32,
-    /// Calls that were let through to the device.
-    pub calls: u64,
-    /// Batches in which they came.
-    pub batches: u64,
-    /// Bytes from the guest to the device.
-    pub bytes_in: u64,
-    /// Bytes from the device to the guest.
-    pub bytes_out: u64,
-    /// Bytes of device memory now in use.
-    pub memory: u64,
-    /// Most bytes of device memory that were in use at once.
-    pub memory_peak: u64,
-    /// Device time used, in nanoseconds.
-    pub device_time_ns: u64,
-    /// Guest processes that have the accelerator open.
-    pub clients: Vec<ClientStatus>,
-}
-
-/// A guest process that has an accelerator open.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ClientStatus {
-    /// Number of the client in this machine.
-    pub id: u32,
-    /// Process in the guest, as the guest says.
-    pub pid: u32,
-    /// Name of that process, as the guest says.
-    pub comm: String,
-    /// Process on the host that executes its calls, if there is one.
-    pub worker_pid: Option<u32>,
-    /// Bytes of device memory in use.
-    pub memory: u64,
-}
-
-/// Where a running machine can be asked about one of its accelerators.
-pub type AcceleratorHandle = Arc<dyn Fn() -> AcceleratorStatus + Send + Sync>;
-
-impl AcceleratorStatus {
-    /// Adds what `before` counted: the same machine's figures before its guest restarted.
-    pub fn add(&mut self, before: &Self) {
-        self.calls += before.calls;
-        self.batches += before.batches;
-        self.bytes_in += before.bytes_in;
-        self.bytes_out += before.bytes_out;
-        self.device_time_ns += before.device_time_ns;
-        self.memory_peak = self.memory_peak.max(before.memory_peak);
-    }
 }

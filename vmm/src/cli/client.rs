@@ -166,13 +166,13 @@ fn table(vms: &[VmStatus]) -> String {
                 accelerator.name.clone(),
                 accelerator.share.to_string(),
                 accelerator.clients.len().to_string(),
-                accelerator.calls.to_string(),
-                accelerator.batches.to_string(),
-                mib(accelerator.bytes_in),
-                mib(accelerator.bytes_out),
+                accelerator.totals.calls.to_string(),
+                accelerator.totals.batches.to_string(),
+                mib(accelerator.totals.bytes_in),
+                mib(accelerator.totals.bytes_out),
                 mib(accelerator.memory),
                 mib(accelerator.memory_peak),
-                format!("{:.3}s", accelerator.device_time_ns as f64 / 1e9),
+                format!("{:.3}s", accelerator.totals.device_time_ns as f64 / 1e9),
             ]);
             rows.push(std::mem::replace(&mut row, vec![String::new(); 6]));
         }
@@ -298,16 +298,19 @@ fn type_in(mut guest: UnixStream, typed: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::AcceleratorStatus;
+    use weir_devices::accel::{AccelStats, Traffic};
 
     #[test]
     fn the_table_has_a_line_for_each_accelerator() {
-        let accelerator = |name: &str| AcceleratorStatus {
+        let accelerator = |name: &str| AccelStats {
             name: name.into(),
             share: 3,
-            calls: 1000,
             memory: 5 << 20,
-            device_time_ns: 1_500_000_000,
+            totals: Traffic {
+                calls: 1000,
+                device_time_ns: 1_500_000_000,
+                ..Default::default()
+            },
             ..Default::default()
         };
         let vm = |name: &str, accelerators| VmStatus {

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{FromVm, ToVm};
 use crate::spec::VmSpec;
-use crate::status::{AcceleratorStatus, VmState, VmStatus};
+use weir_devices::accel::AccelStats;
+
+use crate::status::{VmState, VmStatus};
 
 /// How much of a console is kept for those who attach later.
 const REPLAY: usize = 16 << 10;
@@ -52,7 +54,7 @@ struct State {
     /// Way to the process, while it is there.
     link: Option<UnixStream>,
     restarts: u32,
-    accelerators: Vec<AcceleratorStatus>,
+    accelerators: Vec<AccelStats>,
     /// How often the machine has told its figures.
     answers: u64,
     message: Option<String>,

@@ -1,8 +1,9 @@
 //! What a supervisor, its machines and its users say to one another: JSON, one object a line.
 
 use serde::{Deserialize, Serialize};
+use weir_devices::accel::AccelStats;
 
-use crate::status::{AcceleratorStatus, VmStatus};
+use crate::status::VmStatus;
 
 /// From the supervisor to a machine's process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub enum FromVm {
     /// Present figures.
     Status {
         /// Of each accelerator.
-        accelerators: Vec<AcceleratorStatus>,
+        accelerators: Vec<AccelStats>,
     },
     /// The guest has restarted itself.
     Restarting,
@@ -42,7 +43,7 @@ pub enum FromVm {
         /// Why, as a sentence.
         message: String,
         /// Last figures of each accelerator.
-        accelerators: Vec<AcceleratorStatus>,
+        accelerators: Vec<AccelStats>,
     },
 }
 
