@@ -78,9 +78,14 @@ impl Tracker {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Acquire) == 0
+        self.len() == 0
     }
 
     /// Finds every command that has ended: writes its "complete" word and tells the VMM its time.

@@ -8,9 +8,10 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
+use weir_wire::arena::MAX_LANES;
 use weir_wire::channel::Event;
-use weir_wire::check::{Malformed, check};
-use weir_wire::command::{Call, Place, Reference};
+use weir_wire::check::check;
+use weir_wire::command::{Call, Header, Place, Reference};
 use weir_wire::function::{Failure, Function};
 use weir_wire::handle::Handle;
 
@@ -87,7 +88,10 @@ pub fn run(
     scratch.clear();
     let (function, call) = match check(api, bytes, session.arena.size()) {
         Ok(checked) => checked,
-        Err(why) => return refuse_malformed(session, id, bytes, api.errors.malformed, why),
+        Err(why) => {
+            let why = format!("malformed: {why}");
+            return refuse(session, id, bytes, api.errors.malformed, &why);
+        }
     };
     let blocks = function
         .blocks
@@ -111,21 +115,16 @@ pub fn run(
     turn.finish(made);
 }
 
-/// The VMM lets no malformed command through; should one come all the same, it is answered.
-fn refuse_malformed(session: &Session, id: u64, bytes: &[u8], code: i64, why: Malformed) {
-    log::error!("command {id} is malformed: {why}");
-    session.report(
-        id,
-        Event::Called {
-            bound: 0,
-            error: code as i32,
-        },
-    );
-    if let Some(header) = weir_wire::command::Header::read(bytes)
+/// Answers a command that cannot be made with the error `code`. The VMM lets no such command through.
+pub fn refuse(session: &Session, id: u64, bytes: &[u8], code: i64, why: &str) {
+    log::error!("command {id} is {why}");
+    let error = code as i32;
+    session.report(id, Event::Called { bound: 0, error });
+    if let Some(header) = Header::read(bytes)
         && header.seq != 0
-        && header.lane < weir_wire::arena::MAX_LANES
+        && header.lane < MAX_LANES
     {
-        session.reply(header.lane, header.seq, code as i32 as u32 as u64);
+        session.reply(header.lane, header.seq, u64::from(error as u32));
     }
 }
 

@@ -1,3 +1,128 @@
 //! The sandboxed process that runs one client's calls on the vendor library.
+//!
+//! It shuts itself in, loads the vendor library (which is what takes time, so the VMM keeps a few
+//! workers ready), waits on its socket for a client's arena and channel, and then serves that client
+//! until the socket closes.
 
-fn main() {}
+mod dispatch;
+mod hello;
+mod probe;
+mod sandbox;
+
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+
+use crate::sandbox::Sandbox;
+
+/// Runs one client's accelerator calls on the host's own library. Started by weir, not by hand.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Serve the client that is handed over on this socket (a descriptor number)
+    #[arg(long, value_name = "FD", required_unless_present_any = ["probe", "probe_all", "check_sandbox"])]
+    socket: Option<RawFd>,
+    /// Directory that may be written, for the vendor library's own caches
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["probe", "probe_all"])]
+    cache: Option<PathBuf>,
+    /// Print what one device is, as JSON, and exit
+    #[arg(long)]
+    probe: bool,
+    /// Print all platforms and devices, as JSON, and exit
+    #[arg(long)]
+    probe_all: bool,
+    /// Print what the sandbox refuses, as JSON, and exit
+    #[arg(long)]
+    check_sandbox: bool,
+    /// API to probe
+    #[arg(long, default_value = "opencl")]
+    api: String,
+    /// Substring of the platform's name to probe
+    #[arg(long, default_value = "")]
+    platform: String,
+    /// Index of the device to probe
+    #[arg(long, default_value_t = 0)]
+    device: usize,
+    /// What to do where the kernel cannot shut the worker in completely
+    #[arg(long, value_enum, default_value = "strict")]
+    sandbox: Strictness,
+    /// One more path that the vendor library may read
+    #[arg(long, value_name = "PATH")]
+    read: Vec<PathBuf>,
+}
+
+/// What to do where the kernel cannot shut the worker in completely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Strictness {
+    /// Refuse to start.
+    Strict,
+    /// Go on with what there is.
+    BestEffort,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let temporary;
+    let cache = match &arguments.cache {
+        Some(cache) => cache.clone(),
+        None => {
+            temporary = probe::TemporaryDirectory::new().context("making a directory for a cache")?;
+            temporary.path().to_owned()
+        }
+    };
+    let sandbox = Sandbox {
+        cache,
+        read: arguments.read.clone(),
+        strict: arguments.sandbox == Strictness::Strict,
+        keep: arguments.socket,
+    };
+    if arguments.probe || arguments.probe_all {
+        sandbox.enter()?;
+        probe::print(arguments.probe.then_some(probe::Wanted {
+            api: &arguments.api,
+            platform: &arguments.platform,
+            device: arguments.device,
+        }));
+        return Ok(());
+    }
+    if arguments.check_sandbox {
+        sandbox.enter()?;
+        println!("{}", sandbox::check::attempts());
+        return Ok(());
+    }
+    let socket = arguments.socket.context("a worker needs a socket")?;
+    // SAFETY: fcntl on a number that is no descriptor fails, and does nothing else.
+    anyhow::ensure!(
+        unsafe { libc::fcntl(socket, libc::F_GETFD) } >= 0,
+        "there is no descriptor {socket}"
+    );
+    // SAFETY: the descriptor is open, and whoever started this process left it to us.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let served = sandbox
+        .enter()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| hello::serve(&socket));
+    if let Err(error) = &served {
+        // The VMM shows this to the user; that it is gone already is no further harm.
+        let _ = hello::say(borrowed(&socket), &hello::Said::Error(format!("{error:#}")));
+    }
+    served
+}
+
+fn borrowed(socket: &OwnedFd) -> BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(socket)
+}

@@ -1,0 +1,5 @@
+//! The client's stream of commands, onto threads.
+
+mod leader;
+
+pub(crate) use leader::Dispatcher;

@@ -1,0 +1,54 @@
+//! Tries what a sandboxed worker must not be able to do.
+
+use std::io;
+
+use serde_json::{Map, Value};
+
+use super::done;
+
+/// Each attempt with what came of it: `refused`, or `allowed`.
+pub(crate) fn attempts() -> Value {
+    let file = |path: &str| std::fs::File::open(path).map(drop);
+    let attempts: [(&str, io::Result<()>); 12] = [
+        ("read /etc/shadow", file("/etc/shadow")),
+        ("read /etc/passwd", file("/etc/passwd")),
+        ("list /root", std::fs::read_dir("/root").map(drop)),
+        ("list /home", std::fs::read_dir("/home").map(drop)),
+        ("read the parent's memory", parent_memory()),
+        ("write /tmp", std::fs::write("/tmp/weir-sandbox-check", "x")),
+        ("write /usr", std::fs::write("/usr/weir-sandbox-check", "x")),
+        ("open a socket", socket(libc::AF_INET)),
+        ("open a Unix socket", socket(libc::AF_UNIX)),
+        // SAFETY: stops nobody: it is refused, or this process is traced by its parent.
+        ("trace", done(unsafe { libc::ptrace(libc::PTRACE_TRACEME) })),
+        ("signal the parent", signal_parent()),
+        // SAFETY: gives this process, which is about to end, a user namespace.
+        ("unshare", done(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())),
+    ];
+    let outcome = |result: &io::Result<()>| match result {
+        Ok(()) => Value::from("allowed"),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Value::from("refused"),
+            _ => Value::from(format!("failed: {error}")),
+        },
+    };
+    let table = attempts
+        .iter()
+        .map(|(what, result)| ((*what).to_owned(), outcome(result)));
+    Value::Object(table.collect::<Map<_, _>>())
+}
+
+fn socket(family: i32) -> io::Result<()> {
+    // SAFETY: opens a socket that the end of this process closes.
+    done(unsafe { libc::socket(family, libc::SOCK_STREAM, 0) }.into())
+}
+
+fn parent_memory() -> io::Result<()> {
+    let path = format!("/proc/{}/mem", std::os::unix::process::parent_id());
+    std::fs::File::open(path).map(drop)
+}
+
+fn signal_parent() -> io::Result<()> {
+    // SAFETY: signal 0 asks only whether the signal could be sent.
+    done(unsafe { libc::kill(libc::getppid(), 0) }.into())
+}
