@@ -784,7 +784,7 @@ unsafe extern "C" {
     #[blocks]
     fn clFinish(command_queue: cl_command_queue) -> cl_int;
 
-    #[call(queued(blocking_read == 0), blocks(blocking_read), device_time)]
+    #[call(queued(blocking_read == 0), blocks(blocking_read), device_time, by_hand(guest))]
     fn clEnqueueReadBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
@@ -797,7 +797,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued(blocking_write == 0), blocks(blocking_write), device_time)]
+    #[call(queued(blocking_write == 0), blocks(blocking_write), device_time, by_hand(guest))]
     fn clEnqueueWriteBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
@@ -936,7 +936,7 @@ unsafe extern "C" {
         #[arg(extra, len(size), bulk, optional)] data: *const c_void,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[call(queued, device_time, by_hand(guest))]
     fn clEnqueueNDRangeKernel(
         command_queue: cl_command_queue,
         kernel: cl_kernel,

@@ -18,6 +18,7 @@ mod maps;
 mod programs;
 mod rects;
 mod setup;
+mod transfers;
 
 use std::ffi::c_void;
 
@@ -37,6 +38,7 @@ pub use maps::*;
 pub use programs::*;
 pub use rects::*;
 pub use setup::*;
+pub use transfers::*;
 
 static FACE: Face = Face {
     name: NAME,

@@ -13,6 +13,7 @@ use weir_guest::call::Bulk;
 use weir_guest::memory::Region;
 use weir_guest::objects::Object;
 
+use super::transfers::{fill_new, largest_piece};
 use super::{LIBRARY, answer, code, object, pointer, status};
 use crate::generated::{
     CL_INVALID_HOST_PTR, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR, CL_MEM_ASSOCIATED_MEMOBJECT,
@@ -63,7 +64,7 @@ pub unsafe extern "C" fn clCreateBuffer(
 ) -> cl_mem {
     // SAFETY: the program answers for its pointers.
     unsafe {
-        let made = create(flags, size, host_ptr, |flags, host| {
+        let made = create(context, flags, size, host_ptr, |flags, host| {
             encode::clCreateBuffer(context, flags, size, host)
         });
         pointer(made, errcode_ret)
@@ -80,14 +81,17 @@ pub unsafe extern "C" fn clCreateBufferWithProperties(
 ) -> cl_mem {
     // SAFETY: the program answers for its pointers.
     unsafe {
-        let made = create(flags, size, host_ptr, |flags, host| {
+        let made = create(context, flags, size, host_ptr, |flags, host| {
             encode::clCreateBufferWithProperties(context, properties, flags, size, host)
         });
         pointer(made, errcode_ret)
     }
 }
 
-fn create(
+/// # Safety
+/// `host_ptr` must be null or valid for reading `size` bytes.
+unsafe fn create(
+    context: cl_context,
     flags: cl_mem_flags,
     size: usize,
     host_ptr: *mut c_void,
@@ -105,13 +109,25 @@ fn create(
         true => flags & !CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR,
         false => flags,
     };
-    let made = make(sent, Bulk::line(host_ptr))?;
+    let weir = LIBRARY.current()?;
+    let made = if host_ptr.is_null() || size <= largest_piece(weir) {
+        make(sent, Bulk::line(host_ptr))?
+    } else {
+        let made = make(sent & !CL_MEM_COPY_HOST_PTR, Bulk::line(std::ptr::null()))?;
+        // SAFETY: so the caller says.
+        if let Err(error) = unsafe { fill_new(context, made, size, host_ptr) } {
+            // SAFETY: it was made just now.
+            unsafe { encode::clReleaseMemObject(made)? };
+            return Err(error);
+        }
+        made
+    };
     let host = if uses {
         host_ptr.cast()
     } else {
         std::ptr::null_mut()
     };
-    let object = object(LIBRARY.current()?, made, kind::CL_MEM)?;
+    let object = object(weir, made, kind::CL_MEM)?;
     *object.extra() = Some(Box::new(Buffer {
         size,
         host: HostMemory(host),

@@ -13,8 +13,8 @@ use weir_guest::connection::Connection;
 use super::buffers::{Map, with_buffer};
 use super::{LIBRARY, code, object, pointer, status};
 use crate::generated::{
-    CL_INVALID_VALUE, CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION, cl_bool,
-    cl_command_queue, cl_event, cl_int, cl_map_flags, cl_mem, cl_uint, encode, kind,
+    CL_INVALID_VALUE, CL_MAP_FAILURE, CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION,
+    cl_bool, cl_command_queue, cl_event, cl_int, cl_map_flags, cl_mem, cl_uint, encode, kind,
 };
 
 /// Mapped memory begins at a multiple of the largest built-in type's size.
@@ -76,7 +76,11 @@ fn map(
     }
 
     let (address, region, data) = if host.is_null() {
-        let region = Arc::new(weir.allocate(size.max(ALIGNMENT) as u64)?);
+        let region = weir.allocate(size.max(ALIGNMENT) as u64);
+        let region = Arc::new(region.map_err(|error| match error {
+            lost if lost == weir.lost() => lost,
+            _ => code(CL_MAP_FAILURE),
+        })?);
         let address = weir.address(&region);
         let data = Bulk::region(weir, Arc::clone(&region));
         (address, Some(region), data)
