@@ -256,7 +256,7 @@ impl Client {
     fn forward(&mut self, desk: &Desk, checked: &Checked<'_>) -> Result<Outcome, Lost> {
         let quota = &desk.tenant.quota;
         match self.channel.push(self.next_id, checked.call.bytes()) {
-            Ok(true) => {}
+            Ok(true) => self.unpublished = true,
             Ok(false) => {
                 quota.give(self.proposed_bytes());
                 return Ok(Outcome::Held);

@@ -91,6 +91,8 @@ pub(super) struct Client {
     proposals: Vec<Proposal>,
     flights: HashMap<u64, Flight>,
     next_id: u64,
+    /// Commands lie in the channel that the worker cannot see yet.
+    unpublished: bool,
     held: bool,
     listening: bool,
     lost: bool,
@@ -137,6 +139,7 @@ impl Client {
             proposals: Vec::new(),
             flights: HashMap::new(),
             next_id: 1,
+            unpublished: false,
             held: false,
             listening: false,
             lost: false,
@@ -242,7 +245,8 @@ impl Client {
         let mut batch = std::mem::take(&mut self.batch);
         let outcome = self.serve(desk, &mut batch, &mut turn);
         self.batch = batch;
-        if self.channel.publish() {
+        // A worker that has nothing to do is left asleep.
+        if std::mem::take(&mut self.unpublished) && self.channel.publish() {
             self.meter.worker_wakes.add(1);
             self.worker_event.ring();
         }

@@ -87,3 +87,15 @@ fn it_is_listened_to_only_where_it_matters() {
     bench.client.after_sleep();
     assert!(!report(&mut bench, sent[1].0));
 }
+
+#[test]
+fn a_worker_with_nothing_to_do_is_left_asleep() {
+    let mut bench = Bench::new(100);
+    bench.reader.announce_idle();
+    for _ in 0..5 {
+        bench.turn().unwrap();
+    }
+    bench.send(&toy::ping(NOBODY, 1));
+    bench.settle();
+    assert_eq!(bench.stats().traffic.worker_wakes, 1);
+}

@@ -121,7 +121,7 @@ impl Guest {
     /// Makes a control request of `request` with `room` bytes for the answer; returns the answer.
     fn request(&mut self, request: &[u8], room: u32) -> Vec<u8> {
         self.memory
-            .write_slice(&vec![0xee; 64], GuestAddress(ANSWERS))
+            .write_slice(&[0xee; 64], GuestAddress(ANSWERS))
             .unwrap();
         self.memory
             .write_slice(request, GuestAddress(REQUESTS))
