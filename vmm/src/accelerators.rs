@@ -62,7 +62,9 @@ fn check_with(
                 })?;
                 devices.insert(name, (device, 0));
             }
-            let Some((device, granted)) = devices.get_mut(name) else { continue };
+            let Some((device, granted)) = devices.get_mut(name) else {
+                continue;
+            };
             let quota = grant.memory.unwrap_or(0);
             *granted = granted.saturating_add(quota);
             if *granted > device.global_mem {
@@ -178,7 +180,12 @@ mod tests {
         let (_folder, config) = config("3GiB", "2GiB");
         let error = check_with(&config, &|_| Ok(device())).unwrap_err();
         assert_eq!(error.line, Some(8));
-        assert!(error.message.ends_with("other machines were given 3072 MiB"), "{error}");
+        assert!(
+            error
+                .message
+                .ends_with("other machines were given 3072 MiB"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -200,9 +207,15 @@ mod tests {
         };
         let answer = r#"{"platform":"Test","device":"Test device","global_mem":4294967296,"max_alloc":1073741824}"#;
         assert_eq!(ask(&format!("echo noise; echo '{answer}'")), Ok(device()));
-        assert_eq!(ask(r#"echo '{"error":"no such platform"}'"#), Err("no such platform".into()));
+        assert_eq!(
+            ask(r#"echo '{"error":"no such platform"}'"#),
+            Err("no such platform".into())
+        );
         let silent = ask("echo oops >&2; exit 7").unwrap_err();
-        assert!(silent.contains("status: 7") && silent.ends_with("oops"), "{silent}");
+        assert!(
+            silent.contains("status: 7") && silent.ends_with("oops"),
+            "{silent}"
+        );
         let missing = run_probe(Path::new("/nowhere"), &config.vms[0].accelerators[0]);
         assert!(missing.unwrap_err().contains("/nowhere cannot be run"));
     }

@@ -20,6 +20,9 @@ pub fn folder(tenant: &str) -> io::Result<PathBuf> {
             .join(".cache"),
     };
     let folder = base.join("weir").join(tenant);
-    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)?;
     Ok(folder)
 }

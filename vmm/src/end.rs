@@ -48,7 +48,9 @@ impl Ending {
         match self {
             Self::PoweredOff => "the guest powered off".into(),
             Self::Reset => "the guest asked for a restart".into(),
-            Self::Panicked => "the guest's kernel panicked; its last words are on the console".into(),
+            Self::Panicked => {
+                "the guest's kernel panicked; its last words are on the console".into()
+            }
             Self::TripleFault => {
                 "the guest's processor shut down after a triple fault: its kernel damaged itself, \
                  or is not made for this machine"

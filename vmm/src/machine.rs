@@ -27,7 +27,10 @@ use crate::spec::VmSpec;
 
 /// Why a machine did not start.
 #[derive(Debug, Error)]
-#[expect(missing_docs, reason = "each passes on what a part of the machine says")]
+#[expect(
+    missing_docs,
+    reason = "each passes on what a part of the machine says"
+)]
 pub enum StartError {
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -92,17 +95,18 @@ impl Machine {
 
         let window_64 =
             layout::pci_window_64(spec.memory, cpuid::address_bits(vm.supported_cpuid()));
-        let devices::Built {
-            pci,
-            accelerators,
-        } = devices::build(spec, &vm, &routing, event_loop, window_64.clone())?;
+        let devices::Built { pci, accelerators } =
+            devices::build(spec, &vm, &routing, event_loop, window_64.clone())?;
         let platform = Arc::new(Platform {
             serial: Arc::new(SerialPort::new(
                 console.output,
                 routing.pin_event(layout::COM1_IRQ)?,
                 console.drained,
             )),
-            power: Arc::new(Power::new(end.clone(), routing.pin_event(layout::EVENT_IRQ)?)),
+            power: Arc::new(Power::new(
+                end.clone(),
+                routing.pin_event(layout::EVENT_IRQ)?,
+            )),
             pci: PciBus::new(pci, window_64.clone())?,
             end: end.clone(),
         });

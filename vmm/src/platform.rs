@@ -42,7 +42,8 @@ impl Platform {
         if layout::COM1.contains(&port) {
             let offset = (port - layout::COM1.start) as u8;
             // A string instruction delivers many bytes for one port at once.
-            data.iter().for_each(|byte| self.serial.write(offset, *byte));
+            data.iter()
+                .for_each(|byte| self.serial.write(offset, *byte));
         } else if is_pci_configuration(port) {
             self.pci.port_write(port, data);
         } else if let [value, ..] = data {

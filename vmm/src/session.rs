@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -20,6 +20,9 @@ use crate::machine::Machine;
 use crate::signals::EndSignals;
 use crate::supervisor::link::Link;
 use crate::supervisor::protocol::{FromVm, ToVm};
+
+/// How long after pressing the power button it is pressed again.
+const PRESS_AGAIN: Duration = Duration::from_secs(3);
 
 /// Which of the session's descriptors an event is about.
 #[derive(Clone, Copy)]
@@ -53,7 +56,8 @@ pub struct Session {
     supervisor: Option<Link>,
     grace: Duration,
     timer: TimerFd,
-    stopping: bool,
+    /// When the guest's time to power off is over, once it has been told to.
+    stop_at: Option<Instant>,
     machine: Option<Attached>,
     /// Figures of machines before the last restart.
     earlier: HashMap<String, AccelStats>,
@@ -83,7 +87,7 @@ impl Session {
             supervisor,
             grace,
             timer: TimerFd::new()?,
-            stopping: false,
+            stop_at: None,
             machine: None,
             earlier: HashMap::new(),
         })
@@ -116,12 +120,14 @@ impl Session {
 
     /// Whether the machine has been told to power off.
     pub fn stopping(&self) -> bool {
-        self.stopping
+        self.stop_at.is_some()
     }
 
     /// Whether the kernel has printed that it panics.
     pub fn saw_panic(&self) -> bool {
-        self.machine.as_ref().is_some_and(|machine| machine.serial.saw_panic())
+        self.machine
+            .as_ref()
+            .is_some_and(|machine| machine.serial.saw_panic())
     }
 
     /// Sends `message` to the supervisor, if there is one.
@@ -146,17 +152,34 @@ impl Session {
             }
             now
         };
-        machine.accelerators.iter().map(|handle| add(handle.stats())).collect()
+        machine
+            .accelerators
+            .iter()
+            .map(|handle| add(handle.stats()))
+            .collect()
     }
 
     /// Asks the guest to power off; a second time, or after the grace period, ends it.
     fn stop(&mut self) {
-        let Some(machine) = self.machine.as_ref().filter(|_| !self.stopping) else {
+        if self.stopping() || self.machine.is_none() {
             return self.end.set(Ending::Forced);
+        }
+        self.stop_at = Some(Instant::now() + self.grace);
+        self.urge();
+    }
+
+    /// Presses the power button, and again every few seconds: a guest that still boots does not
+    /// hear it yet.
+    fn urge(&mut self) {
+        let (Some(machine), Some(stop_at)) = (&self.machine, self.stop_at) else {
+            return;
         };
+        let left = stop_at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return self.end.set(Ending::Forced);
+        }
         machine.power.press_button();
-        self.stopping = true;
-        if let Err(error) = self.timer.reset(self.grace, None) {
+        if let Err(error) = self.timer.reset(left.min(PRESS_AGAIN), None) {
             log::error!("timing the guest's power-off: {error}");
             self.end.set(Ending::Forced);
         }
@@ -191,7 +214,9 @@ impl Session {
     }
 
     fn answer_supervisor(&mut self, ops: &mut EventOps) {
-        let Some(link) = &mut self.supervisor else { return };
+        let Some(link) = &mut self.supervisor else {
+            return;
+        };
         let requests = link.receive::<ToVm>();
         let closed = link.closed();
         if closed {
@@ -218,7 +243,7 @@ impl Session {
             // Without its supervisor a machine has nobody who watches over it.
             log::warn!("the supervisor is gone; powering off");
             self.supervisor = None;
-            if !self.stopping {
+            if !self.stopping() {
                 self.stop();
             }
         }
@@ -237,7 +262,10 @@ impl MutEventSubscriber for Session {
             (Source::Drained, self.drained.as_raw_fd()),
             (Source::Grace, self.timer.as_raw_fd()),
         ];
-        let supervisor = self.supervisor.iter().map(|l| (Source::Supervisor, l.as_raw_fd()));
+        let supervisor = self
+            .supervisor
+            .iter()
+            .map(|l| (Source::Supervisor, l.as_raw_fd()));
         for (source, fd) in fixed.into_iter().chain(supervisor) {
             if let Err(error) = watch(source, fd) {
                 let message = format!("watching the machine's events: {error}");
@@ -267,7 +295,7 @@ impl MutEventSubscriber for Session {
             }
             Some(Source::Grace) => {
                 let _ = self.timer.wait();
-                self.end.set(Ending::Forced);
+                self.urge();
             }
             Some(Source::Supervisor) => self.answer_supervisor(ops),
             // Whoever runs the loop asks after each round whether the machine has ended.

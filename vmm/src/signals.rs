@@ -20,7 +20,8 @@ impl EndSignals {
             for signal in ENDING {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
-            let blocked = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+            let blocked =
+                libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
             if blocked != 0 {
                 return Err(io::Error::from_raw_os_error(blocked));
             }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Device, EISAName, Equal, Field, FieldAccessType,
     FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, Interrupt, Local, Memory32Fixed, Method,
-    Name, Notify, ONE, OpRegion, OpRegionSpace, Package, Path, ResourceTemplate, Scope, Store, ZERO,
+    Name, Notify, ONE, OpRegion, OpRegionSpace, Package, Path, ResourceTemplate, Scope, Store,
+    ZERO,
 };
 use acpi_tables::{Aml, AmlSink};
 
@@ -52,7 +53,10 @@ struct HostBridge(Option<Range<u64>>);
 impl Aml for HostBridge {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         let bus = AddressSpace::<u16>::new_bus_number(0, 0);
-        let (first, last) = (layout::PCI_CONFIG_ADDRESS.start, layout::PCI_CONFIG_DATA.end - 1);
+        let (first, last) = (
+            layout::PCI_CONFIG_ADDRESS.start,
+            layout::PCI_CONFIG_DATA.end - 1,
+        );
         let configuration = IO::new(first, first, 1, (last - first + 1) as u8);
         let ports_below = AddressSpace::<u16>::new_io(0, first - 1, None);
         let ports_above = AddressSpace::<u16>::new_io(last + 1, u16::MAX, None);
@@ -195,7 +199,12 @@ impl Aml for EventDevice {
                 &name("_HID", &"ACPI0013"),
                 &name("_UID", &ZERO),
                 &name("_CRS", &ResourceTemplate::new(vec![&interrupt])),
-                &OpRegion::new("EVTR".into(), OpRegionSpace::SystemIO, &layout::EVENTS, &ONE),
+                &OpRegion::new(
+                    "EVTR".into(),
+                    OpRegionSpace::SystemIO,
+                    &layout::EVENTS,
+                    &ONE,
+                ),
                 &field,
                 &Method::new("_EVT".into(), 1, true, vec![&read, &pressed, &tell]),
             ],

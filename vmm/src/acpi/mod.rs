@@ -11,7 +11,9 @@ use std::ops::Range;
 use acpi_tables::Aml;
 use acpi_tables::fadt::{FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
-use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
+use acpi_tables::madt::{
+    EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic,
+};
 use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
@@ -61,7 +63,9 @@ pub struct Description {
 /// Writes all tables behind the root pointer at [`layout::RSDP`].
 pub fn write(memory: &GuestMemory, description: &Description) -> Result<(), AcpiError> {
     let (rsdp, tables) = build(description);
-    let last_end = tables.last().map_or(0, |(address, table)| address + table.len() as u64);
+    let last_end = tables
+        .last()
+        .map_or(0, |(address, table)| address + table.len() as u64);
     if last_end > layout::RESET_VECTOR {
         return Err(AcpiError::TooLarge(last_end - layout::RSDP));
     }
@@ -79,12 +83,7 @@ fn build(description: &Description) -> (Vec<u8>, Vec<(u64, Vec<u8>)>) {
         tables: Vec::new(),
     };
     let dsdt = place.put(dsdt::table(description));
-    let others = [
-        fadt(dsdt),
-        madt(description.cpus),
-        mcfg(),
-    ]
-    .map(|table| place.put(table));
+    let others = [fadt(dsdt), madt(description.cpus), mcfg()].map(|table| place.put(table));
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
     for address in others {
         xsdt.add_entry(address);
@@ -182,7 +181,10 @@ mod tests {
     #[test]
     fn every_table_is_whole_and_its_checksum_right() {
         let (rsdp, tables) = build(&description());
-        assert_eq!((&rsdp[..8], sum(&rsdp[..20]), sum(&rsdp)), (&b"RSD PTR "[..], 0, 0));
+        assert_eq!(
+            (&rsdp[..8], sum(&rsdp[..20]), sum(&rsdp)),
+            (&b"RSD PTR "[..], 0, 0)
+        );
         let signatures: Vec<_> = tables.iter().map(|(_, table)| &table[..4]).collect();
         assert_eq!(signatures, [b"DSDT", b"FACP", b"APIC", b"MCFG", b"XSDT"]);
         for (address, table) in &tables {
@@ -195,10 +197,14 @@ mod tests {
     #[test]
     fn the_root_leads_to_each_table() {
         let (rsdp, tables) = build(&description());
-        let address_at = |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().unwrap());
+        let address_at =
+            |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().unwrap());
         let find = |address| &tables.iter().find(|(a, _)| *a == address).unwrap().1;
         let xsdt = find(address_at(&rsdp, 24));
-        let entries: Vec<_> = (36..xsdt.len()).step_by(8).map(|at| address_at(xsdt, at)).collect();
+        let entries: Vec<_> = (36..xsdt.len())
+            .step_by(8)
+            .map(|at| address_at(xsdt, at))
+            .collect();
         assert_eq!(entries.len(), 3);
         assert_eq!(&find(address_at(find(entries[0]), 140))[..4], b"DSDT");
     }
@@ -206,7 +212,10 @@ mod tests {
     #[test]
     fn every_processor_is_listed() {
         let table = madt(16);
-        let local_apics = table[44..].chunks(8).take_while(|entry| entry[0] == 0).count();
+        let local_apics = table[44..]
+            .chunks(8)
+            .take_while(|entry| entry[0] == 0)
+            .count();
         assert_eq!(local_apics, 16);
     }
 
@@ -216,13 +225,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dsdt.aml");
         std::fs::write(&path, dsdt::table(&description())).unwrap();
-        let Ok(output) = std::process::Command::new("iasl").arg("-d").arg(&path).output() else {
+        let Ok(output) = std::process::Command::new("iasl")
+            .arg("-d")
+            .arg(&path)
+            .output()
+        else {
             eprintln!("skipped: iasl (package acpica-tools) is not installed");
             return;
         };
         assert!(output.status.success(), "{output:?}");
         let source = std::fs::read_to_string(path.with_extension("dsl")).unwrap();
-        for name in ["PNP0A08", "PNP0C02", "PNP0501", "ACPI0013", "PNP0C0C", "QEMU0001", "_S5"] {
+        for name in [
+            "PNP0A08", "PNP0C02", "PNP0501", "ACPI0013", "PNP0C0C", "QEMU0001", "_S5",
+        ] {
             assert!(source.contains(name), "{name} in {source}");
         }
     }

@@ -133,7 +133,10 @@ pub fn load_kernel(memory: &GuestMemory, path: &Path) -> Result<Loaded, BootErro
     };
     let mut file = File::open(path).map_err(read_error)?;
     file.seek(SeekFrom::Start(0)).map_err(read_error)?;
-    let (place, high) = (GuestAddress(layout::KERNEL), GuestAddress(layout::HIGH_MEMORY));
+    let (place, high) = (
+        GuestAddress(layout::KERNEL),
+        GuestAddress(layout::HIGH_MEMORY),
+    );
     let result = match kind {
         KernelKind::BzImage => BzImage::load(memory, Some(place), &mut file, Some(high)),
         KernelKind::Elf => Elf::load(memory, None, &mut file, Some(high)),
@@ -288,7 +291,10 @@ pub(crate) mod tests {
     fn the_message_about_a_wrong_file_names_it() {
         let wrong = file(b"hello");
         let message = kernel_kind(wrong.path()).unwrap_err().to_string();
-        assert!(message.contains(wrong.path().to_str().unwrap()), "{message}");
+        assert!(
+            message.contains(wrong.path().to_str().unwrap()),
+            "{message}"
+        );
         assert!(message.contains("bzImage"), "{message}");
     }
 

@@ -63,7 +63,11 @@ mod tests {
             let map = memory_map(size);
             let ends: Vec<_> = map.iter().map(|e| (e.addr, e.addr + e.size)).collect();
             assert!(ends.windows(2).all(|pair| pair[0].1 <= pair[1].0));
-            let usable: u64 = map.iter().filter(|e| e.r#type == E820_RAM).map(|e| e.size).sum();
+            let usable: u64 = map
+                .iter()
+                .filter(|e| e.r#type == E820_RAM)
+                .map(|e| e.size)
+                .sum();
             let firmware = layout::HIGH_MEMORY - layout::CONVENTIONAL_END;
             assert_eq!(usable + firmware, size);
         }

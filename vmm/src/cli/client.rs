@@ -83,7 +83,10 @@ struct Supervisor {
 
 impl Supervisor {
     fn connect(place: &Where) -> Result<Self, Failure> {
-        let folder = place.state_dir.clone().unwrap_or_else(state::default_folder);
+        let folder = place
+            .state_dir
+            .clone()
+            .unwrap_or_else(state::default_folder);
         let path = state::socket(&folder);
         let stream = UnixStream::connect(&path).map_err(|error| {
             Failure::usage_text(match error.kind() {
@@ -103,7 +106,9 @@ impl Supervisor {
     }
 
     fn ask(&mut self, request: &ToSupervisor) -> Result<FromSupervisor, Failure> {
-        let answer = self.exchange(request).map_err(|error| Failure::other(&error))?;
+        let answer = self
+            .exchange(request)
+            .map_err(|error| Failure::other(&error))?;
         match answer {
             FromSupervisor::Refused { message } => Err(Failure::usage_text(message)),
             answer => Ok(answer),
@@ -144,8 +149,22 @@ pub(super) fn ps(args: &PsArgs) -> Result<u8, Failure> {
 fn table(vms: &[VmStatus]) -> String {
     let mut rows = vec![
         [
-            "NAME", "PID", "STATE", "UPTIME", "CPUS", "MEMORY", "ACCELERATOR", "SHARE", "CLIENTS",
-            "CALLS", "BATCHES", "IN", "OUT", "DEVMEM", "PEAK", "DEVTIME",
+            "NAME",
+            "PID",
+            "STATE",
+            "UPTIME",
+            "CPUS",
+            "MEMORY",
+            "ACCELERATOR",
+            "SHARE",
+            "CLIENTS",
+            "CALLS",
+            "BATCHES",
+            "IN",
+            "OUT",
+            "DEVMEM",
+            "PEAK",
+            "DEVTIME",
         ]
         .map(String::from)
         .to_vec(),
@@ -201,7 +220,10 @@ fn align(rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
@@ -281,7 +303,11 @@ fn type_in(mut guest: UnixStream, typed: bool) {
         };
         let mut keys = Vec::new();
         for byte in &bytes[..len] {
-            match if typed { escape.feed(*byte) } else { Keys::One(*byte) } {
+            match if typed {
+                escape.feed(*byte)
+            } else {
+                Keys::One(*byte)
+            } {
                 Keys::End => {
                     let _ = guest.shutdown(Shutdown::Both);
                     return;
@@ -326,11 +352,23 @@ mod tests {
             console: None,
             accelerators,
         };
-        let text = table(&[vm("alice", vec![accelerator("a"), accelerator("b")]), vm("bob", vec![])]);
-        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        let text = table(&[
+            vm("alice", vec![accelerator("a"), accelerator("b")]),
+            vm("bob", vec![]),
+        ]);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
         assert_eq!(lines[0][..2], ["NAME", "PID"]);
-        assert_eq!(lines[1][..6], ["alice", "42", "running", "61s", "2", "1024M"]);
-        assert_eq!(lines[1][6..], ["a", "3", "0", "1000", "0", "0M", "0M", "5M", "0M", "1.500s"]);
+        assert_eq!(
+            lines[1][..6],
+            ["alice", "42", "running", "61s", "2", "1024M"]
+        );
+        assert_eq!(
+            lines[1][6..],
+            ["a", "3", "0", "1000", "0", "0M", "0M", "5M", "0M", "1.500s"]
+        );
         assert_eq!(lines[2][0], "b");
         assert_eq!(lines[3], ["bob", "42", "running", "61s", "2", "1024M"]);
     }

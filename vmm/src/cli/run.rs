@@ -126,7 +126,10 @@ fn from_config(path: &std::path::Path, vm: Option<&str>, checked: bool) -> Resul
     let mut config = Config::load(path).map_err(|error| Failure::usage(&error))?;
     match (vm, config.vms.as_slice()) {
         (Some(name), _) => {
-            let vm = config.vm(name).map_err(|error| Failure::usage(&error))?.clone();
+            let vm = config
+                .vm(name)
+                .map_err(|error| Failure::usage(&error))?
+                .clone();
             config.vms = vec![vm];
         }
         (None, [_]) => {}
@@ -150,7 +153,9 @@ fn parse_disk(text: &str) -> Result<DiskSpec, String> {
     let (path, read_only) = match text.rsplit_once(',') {
         Some((path, "ro")) => (path, true),
         Some((_, option)) if !option.contains(['/', '.']) => {
-            return Err(format!("`{option}` is no option of a disk; the only one is `ro`"));
+            return Err(format!(
+                "`{option}` is no option of a disk; the only one is `ro`"
+            ));
         }
         _ => (text, false),
     };
@@ -193,12 +198,31 @@ mod tests {
         let kernel = kernel();
         let path = kernel.path().to_str().unwrap();
         let spec = parse(&[
-            "--kernel", path, "--cpus", "4", "--memory", "2GiB", "--disk", "a.img", "--disk",
-            "b.img,ro", "--cmdline", "quiet", "--name", "test",
+            "--kernel",
+            path,
+            "--cpus",
+            "4",
+            "--memory",
+            "2GiB",
+            "--disk",
+            "a.img",
+            "--disk",
+            "b.img,ro",
+            "--cmdline",
+            "quiet",
+            "--name",
+            "test",
         ])
         .unwrap();
-        assert_eq!((spec.name.as_str(), spec.cpus, spec.memory), ("test", 4, 2 << 30));
-        let disks: Vec<_> = spec.disks.iter().map(|d| (d.path.to_str().unwrap(), d.read_only)).collect();
+        assert_eq!(
+            (spec.name.as_str(), spec.cpus, spec.memory),
+            ("test", 4, 2 << 30)
+        );
+        let disks: Vec<_> = spec
+            .disks
+            .iter()
+            .map(|d| (d.path.to_str().unwrap(), d.read_only))
+            .collect();
         assert_eq!(disks, [("a.img", false), ("b.img", true)]);
         assert_eq!(spec.cmdline, "quiet");
     }
@@ -213,8 +237,14 @@ mod tests {
             (vec!["--kernel", "/dev/null"], "not a kernel"),
             (vec!["--kernel", path, "--cpus", "0"], "1..=16"),
             (vec!["--kernel", path, "--memory", "1Gb"], "512MiB"),
-            (vec!["--kernel", path, "--memory", "64MiB"], "at least 128MiB"),
-            (vec!["--kernel", path, "--disk", "a,rw"], "the only one is `ro`"),
+            (
+                vec!["--kernel", path, "--memory", "64MiB"],
+                "at least 128MiB",
+            ),
+            (
+                vec!["--kernel", path, "--disk", "a,rw"],
+                "the only one is `ro`",
+            ),
             (vec!["--config", "/nowhere.toml"], "cannot be read"),
         ] {
             let failure = parse(&words).unwrap_err();
@@ -228,11 +258,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("k"), boot::tests::bzimage_start()).unwrap();
         let path = folder.path().join("two.toml");
-        std::fs::write(&path, "[vm.a]\nkernel = \"k\"\ncpus = 2\n[vm.b]\nkernel = \"k\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "[vm.a]\nkernel = \"k\"\ncpus = 2\n[vm.b]\nkernel = \"k\"\n",
+        )
+        .unwrap();
         let path = path.to_str().unwrap();
         let spec = parse(&["--config", path, "--vm", "a", "--memory", "1GiB"]).unwrap();
-        assert_eq!((spec.name.as_str(), spec.cpus, spec.memory), ("a", 2, 1 << 30));
+        assert_eq!(
+            (spec.name.as_str(), spec.cpus, spec.memory),
+            ("a", 2, 1 << 30)
+        );
         let failure = parse(&["--config", path]).unwrap_err();
-        assert!(failure.message.contains("choose one with --vm: `a` and `b`"), "{failure}");
+        assert!(
+            failure
+                .message
+                .contains("choose one with --vm: `a` and `b`"),
+            "{failure}"
+        );
     }
 }

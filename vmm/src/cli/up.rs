@@ -19,7 +19,7 @@ use crate::kvm::vm;
 use crate::signals::EndSignals;
 use crate::status::VmStatus;
 use crate::supervisor::control::Control;
-use crate::supervisor::machines::{Launch, Machine};
+use crate::supervisor::machines::{Launch, Machine, News};
 use crate::supervisor::state;
 
 /// How much longer than its grace period a machine's process may take to end.
@@ -45,6 +45,9 @@ pub struct UpArgs {
     /// How long a guest gets to power off when it is told to
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     grace: Duration,
+    /// Show what the guests print, line by line behind their names
+    #[arg(long)]
+    consoles: bool,
     /// Print the final figures of all machines as one line of JSON
     #[arg(long)]
     json: bool,
@@ -61,7 +64,9 @@ pub(super) struct Report {
 pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::usage(&error))?;
     let memory = doctor::limits::host_memory().map_err(|error| Failure::other(&error))?;
-    config.check_memory(memory).map_err(|error| Failure::usage(&error))?;
+    config
+        .check_memory(memory)
+        .map_err(|error| Failure::usage(&error))?;
     accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
     vm::open().map_err(|error| Failure::usage(&error))?;
     let folder = args.state_dir.unwrap_or_else(state::default_folder);
@@ -74,12 +79,16 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         config: args.config,
         folder: folder.clone(),
         grace: args.grace,
+        consoles: args.consoles,
     };
     let mut machines: Vec<Arc<Machine>> = Vec::new();
     for spec in &config.vms {
         let wake = ended.try_clone().map_err(failed)?;
-        let tell = move |name: &str, line: &str| {
-            eprintln!("{name}: {line}");
+        let tell = move |name: &str, news: News<'_>| {
+            match news {
+                News::Happened(line) => eprintln!("{name}: {line}"),
+                News::Printed(line) => eprintln!("{name}| {line}"),
+            }
             let _ = wake.write(1);
         };
         let started = Machine::start(spec, &launch, tell);
@@ -106,9 +115,13 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
     let _ = std::fs::remove_file(state::socket(&folder));
     machines.iter().for_each(|machine| machine.join());
     let vms: Vec<VmStatus> = machines.iter().map(|machine| machine.status()).collect();
-    let status = vms.iter().filter_map(|vm| vm.exit_status).find(|status| *status != 0);
+    let status = vms
+        .iter()
+        .filter_map(|vm| vm.exit_status)
+        .find(|status| *status != 0);
     if args.json {
-        let report = serde_json::to_string(&Report { vms }).map_err(|error| failed(error.into()))?;
+        let report =
+            serde_json::to_string(&Report { vms }).map_err(|error| failed(error.into()))?;
         println!("{report}");
     }
     Ok(status.map_or(0, |status| u8::try_from(status).unwrap_or(1)))
@@ -119,13 +132,17 @@ fn wait(machines: &[Arc<Machine>], signals: &EndSignals, ended: &EventFd, grace:
     let mut kill_at: Option<Instant> = None;
     while machines.iter().any(|machine| !machine.ended()) {
         let time = kill_at.map_or(Duration::from_secs(1), |at| {
-            at.saturating_duration_since(Instant::now()).min(Duration::from_secs(1))
+            at.saturating_duration_since(Instant::now())
+                .min(Duration::from_secs(1))
         });
         sleep_until_event(signals, ended, time);
         let _ = ended.read();
         while signals.take() {
             let now = kill_at.is_some();
-            eprintln!("weir: {} all machines", if now { "ending" } else { "powering off" });
+            eprintln!(
+                "weir: {} all machines",
+                if now { "ending" } else { "powering off" }
+            );
             machines.iter().for_each(|machine| machine.stop(now, None));
             let patience = if now { Duration::ZERO } else { grace };
             kill_at = Some(Instant::now() + patience + KILL_AFTER);

@@ -74,7 +74,13 @@ impl Config {
             source.error(error.span().unwrap_or(0..0), message)
         })?;
         let title = "the top level".to_owned();
-        let top = Table::new(source, title, document.span(), document.get_ref(), &TOP_KEYS)?;
+        let top = Table::new(
+            source,
+            title,
+            document.span(),
+            document.get_ref(),
+            &TOP_KEYS,
+        )?;
         let mut places = Places {
             file: source.file.clone(),
             ..Default::default()
@@ -137,13 +143,21 @@ struct Definition {
 fn accelerator(source: &Source, named: &Named<'_>) -> Result<Definition, ConfigError> {
     check_name(source, named, "accelerator")?;
     let title = format!("[accelerator.{}]", named.name);
-    let table = Table::new(source, title, named.span.clone(), named.table, &ACCELERATOR_KEYS)?;
+    let table = Table::new(
+        source,
+        title,
+        named.span.clone(),
+        named.table,
+        &ACCELERATOR_KEYS,
+    )?;
     Ok(Definition {
         api: table.string("api", "\"opencl\"")?.into(),
         platform: table
             .optional_string("platform", "\"Portable Computing Language\"")?
             .map(Into::into),
-        device: table.number("device", 0..=u64::from(u16::MAX))?.unwrap_or(0) as u32,
+        device: table
+            .number("device", 0..=u64::from(u16::MAX))?
+            .unwrap_or(0) as u32,
     })
 }
 
@@ -156,7 +170,12 @@ fn vm(
     check_name(source, named, "vm")?;
     let title = format!("[vm.{}]", named.name);
     let table = Table::new(source, title, named.span.clone(), named.table, &VM_KEYS)?;
-    let kernel = file(source, &table, "kernel", table.string("kernel", "\"vmlinuz\"")?)?;
+    let kernel = file(
+        source,
+        &table,
+        "kernel",
+        table.string("kernel", "\"vmlinuz\"")?,
+    )?;
     boot::kernel_kind(&kernel).map_err(|error| table.error_at("kernel", error.to_string()))?;
     let initrd = table
         .optional_string("initrd", "\"initrd.img\"")?
@@ -232,7 +251,9 @@ fn accelerator_grant(
 pub fn memory_size(bytes: u64) -> Result<u64, String> {
     if bytes < layout::MEMORY_MIN {
         let least = layout::MEMORY_MIN >> 20;
-        return Err(format!("a machine needs at least {least}MiB to boot a stock kernel"));
+        return Err(format!(
+            "a machine needs at least {least}MiB to boot a stock kernel"
+        ));
     }
     if !bytes.is_multiple_of(layout::MIB) {
         return Err("a machine's memory must be whole mebibytes".into());
@@ -248,9 +269,10 @@ fn file(source: &Source, table: &Table<'_>, key: &str, path: &str) -> Result<Pat
             Err(table.error_at(key, format!("`{key}`: {} is a folder", path.display())))
         }
         Ok(_) => Ok(path),
-        Err(error) => {
-            Err(table.error_at(key, format!("`{key}`: {} cannot be read: {error}", path.display())))
-        }
+        Err(error) => Err(table.error_at(
+            key,
+            format!("`{key}`: {} cannot be read: {error}", path.display()),
+        )),
     }
 }
 
@@ -275,7 +297,10 @@ fn check_disks(top: &Table<'_>, vms: &[VmSpec]) -> Result<(), ConfigError> {
     let mut seen: BTreeMap<PathBuf, (&VmSpec, bool)> = BTreeMap::new();
     for vm in vms {
         for disk in &vm.disks {
-            let path = disk.path.canonicalize().unwrap_or_else(|_| disk.path.clone());
+            let path = disk
+                .path
+                .canonicalize()
+                .unwrap_or_else(|_| disk.path.clone());
             let writes = !disk.read_only;
             match seen.get(&path) {
                 Some((other, other_writes)) if writes || *other_writes => {

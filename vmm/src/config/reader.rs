@@ -101,7 +101,10 @@ impl<'a> Table<'a> {
 
     fn required(&self, key: &str, example: &str) -> Result<Value<'a>, ConfigError> {
         self.get(key).ok_or_else(|| {
-            self.error(format!("{} lacks `{key}`; write {key} = {example}", self.title))
+            self.error(format!(
+                "{} lacks `{key}`; write {key} = {example}",
+                self.title
+            ))
         })
     }
 
@@ -112,13 +115,22 @@ impl<'a> Table<'a> {
     }
 
     /// The string under `key`, if there is one.
-    pub fn optional_string(&self, key: &str, example: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub fn optional_string(
+        &self,
+        key: &str,
+        example: &str,
+    ) -> Result<Option<&'a str>, ConfigError> {
         self.get(key)
             .map(|value| self.as_string(key, value, example))
             .transpose()
     }
 
-    fn as_string(&self, key: &str, value: Value<'a>, example: &str) -> Result<&'a str, ConfigError> {
+    fn as_string(
+        &self,
+        key: &str,
+        value: Value<'a>,
+        example: &str,
+    ) -> Result<&'a str, ConfigError> {
         value.get_ref().as_str().ok_or_else(|| {
             let message = format!("`{key}` is no text in quotes; write {key} = {example}");
             self.source.error(value.span(), message)
@@ -148,9 +160,10 @@ impl<'a> Table<'a> {
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        let number = value.get_ref().as_integer().and_then(|integer| {
-            u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-        });
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
         match number.filter(|number| range.contains(number)) {
             Some(number) => Ok(Some(number)),
             None => {
@@ -172,12 +185,18 @@ impl<'a> Table<'a> {
             return Ok(None);
         };
         value.get_ref().as_bool().map(Some).ok_or_else(|| {
-            self.source.error(value.span(), format!("`{key}` must be true or false"))
+            self.source
+                .error(value.span(), format!("`{key}` must be true or false"))
         })
     }
 
     /// The tables in the array under `key`, each with the keys `known`.
-    pub fn tables(&self, key: &str, known: &[&str], example: &str) -> Result<Vec<Self>, ConfigError> {
+    pub fn tables(
+        &self,
+        key: &str,
+        known: &[&str],
+        example: &str,
+    ) -> Result<Vec<Self>, ConfigError> {
         let Some(value) = self.get(key) else {
             return Ok(Vec::new());
         };
@@ -185,9 +204,15 @@ impl<'a> Table<'a> {
             let message = format!("`{key}` must be a list of tables; write {key} = {example}");
             self.source.error(span, message)
         };
-        let array = value.get_ref().as_array().ok_or_else(|| wrong(value.span()))?;
+        let array = value
+            .get_ref()
+            .as_array()
+            .ok_or_else(|| wrong(value.span()))?;
         let read = |item: &'a Spanned<DeValue<'a>>| {
-            let table = item.get_ref().as_table().ok_or_else(|| wrong(item.span()))?;
+            let table = item
+                .get_ref()
+                .as_table()
+                .ok_or_else(|| wrong(item.span()))?;
             let title = format!("a table of `{key}`");
             Table::new(self.source, title, item.span(), table, known)
         };
@@ -203,12 +228,18 @@ impl<'a> Table<'a> {
             let message = format!("`{key}{name}` must be a table of settings");
             self.source.error(span, message)
         };
-        let tables = value.get_ref().as_table().ok_or_else(|| wrong(value.span(), ""))?;
+        let tables = value
+            .get_ref()
+            .as_table()
+            .ok_or_else(|| wrong(value.span(), ""))?;
         let mut named = tables
             .iter()
             .map(|(name, value)| {
                 let dotted = format!(".{}", name.get_ref());
-                let table = value.get_ref().as_table().ok_or_else(|| wrong(value.span(), &dotted))?;
+                let table = value
+                    .get_ref()
+                    .as_table()
+                    .ok_or_else(|| wrong(value.span(), &dotted))?;
                 Ok(Named {
                     name: name.get_ref(),
                     span: name.span(),
@@ -222,7 +253,9 @@ impl<'a> Table<'a> {
 
     /// The complaint that what stands under `key` is wrong.
     pub fn error_at(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        let span = self.get(key).map_or(self.span.clone(), |value| value.span());
+        let span = self
+            .get(key)
+            .map_or(self.span.clone(), |value| value.span());
         self.source.error(span, message)
     }
 }
@@ -244,7 +277,9 @@ fn suggestion(name: &str, known: &[&str]) -> String {
         .map(|candidate| (distance(name, candidate), candidate))
         .min()
         .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
-        .map_or_else(String::new, |(_, candidate)| format!(" (did you mean `{candidate}`?)"))
+        .map_or_else(String::new, |(_, candidate)| {
+            format!(" (did you mean `{candidate}`?)")
+        })
 }
 
 /// Letters to insert, remove or replace to come from `a` to `b`.

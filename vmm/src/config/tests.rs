@@ -212,7 +212,10 @@ fn every_mistake_gets_one_clear_sentence() {
 #[test]
 fn what_is_not_toml_is_told_with_its_line() {
     let complaint = Folder::new().complaint("[vm.alice]\nkernel = \n");
-    assert!(complaint.starts_with("test.toml:2: this is not TOML: "), "{complaint}");
+    assert!(
+        complaint.starts_with("test.toml:2: this is not TOML: "),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -233,7 +236,10 @@ fn two_machines_must_not_share_a_disk_that_one_writes() {
     let read_only = ", read_only = true";
     assert!(folder.parse(&both(read_only, read_only)).is_ok());
     let complaint = folder.complaint(&both(read_only, ""));
-    assert!(complaint.contains("machines `a` and `b` have the same disk"), "{complaint}");
+    assert!(
+        complaint.contains("machines `a` and `b` have the same disk"),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -249,7 +255,10 @@ fn a_missing_machine_is_told_with_those_that_exist() {
     let config = Folder::new().parse(GOOD).unwrap();
     assert_eq!(config.vm("bob").unwrap().name, "bob");
     let error = config.vm("carol").unwrap_err();
-    assert!(error.message.ends_with("there are `bob` and `alice`"), "{error}");
+    assert!(
+        error.message.ends_with("there are `bob` and `alice`"),
+        "{error}"
+    );
 }
 
 proptest! {

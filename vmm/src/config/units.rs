@@ -21,7 +21,10 @@ pub fn size(text: &str) -> Result<u64, String> {
         )
     };
     let (number, unit) = split(text).ok_or_else(wrong)?;
-    let (_, shift) = SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let (_, shift) = SIZES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(wrong)?;
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| format!("\"{text}\" is more bytes than can be counted"))
@@ -39,10 +42,14 @@ pub fn percent(text: &str) -> Result<u32, String> {
 
 /// A time above zero: a whole number with ms, s, min or h.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("\"{text}\" is no time: write a whole number and ms, s, min or h, such as \"10s\"");
+    let wrong = || {
+        format!("\"{text}\" is no time: write a whole number and ms, s, min or h, such as \"10s\"")
+    };
     let (number, unit) = split(text).filter(|(n, _)| *n > 0).ok_or_else(wrong)?;
-    let (_, millis) = TIMES.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let (_, millis) = TIMES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(wrong)?;
     number
         .checked_mul(*millis)
         .map(Duration::from_millis)
@@ -65,7 +72,17 @@ mod tests {
     fn sizes() {
         assert_eq!(size("1KiB"), Ok(1024));
         assert_eq!(size("3 GiB"), Ok(3 << 30));
-        for wrong in ["1Gb", "1G", "GiB", "", "1.5GiB", "-1GiB", "1024", "1 gib", "99999999TiB"] {
+        for wrong in [
+            "1Gb",
+            "1G",
+            "GiB",
+            "",
+            "1.5GiB",
+            "-1GiB",
+            "1024",
+            "1 gib",
+            "99999999TiB",
+        ] {
             assert!(size(wrong).unwrap_err().contains(wrong), "{wrong}");
         }
     }

@@ -55,7 +55,10 @@ impl Input {
     /// Adds input that came another way.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.pending.len() + bytes.len() > PENDING_MAX {
-            log::warn!("the guest does not read its console; {} bytes are lost", bytes.len());
+            log::warn!(
+                "the guest does not read its console; {} bytes are lost",
+                bytes.len()
+            );
             return;
         }
         self.pending.extend(bytes);

@@ -19,12 +19,29 @@ use crate::memory::{self, MemoryError};
 /// would not do: KVM's own interrupt controller waits in it for an interrupt.)
 /// `rsi` points to the boot parameters and `rsp` to the boot stack: memory, and aligned.
 const PROBE: [u8; 23] = [
-    0xf0, 0x48, 0x0f, 0xc7, 0x0c, 0x24, // lock cmpxchg16b [rsp]
-    0x0f, 0xae, 0x86, 0x00, 0x01, 0x00, 0x00, // fxsave [rsi + 0x100]
-    0x0f, 0x20, 0xe0, // mov rax, cr4
-    0x0f, 0x22, 0xe0, // mov cr4, rax
-    0x0f, 0xa2, // cpuid
-    0xe6, PASSED_PORT as u8, // out PASSED_PORT, al
+    0xf0,
+    0x48,
+    0x0f,
+    0xc7,
+    0x0c,
+    0x24, // lock cmpxchg16b [rsp]
+    0x0f,
+    0xae,
+    0x86,
+    0x00,
+    0x01,
+    0x00,
+    0x00, // fxsave [rsi + 0x100]
+    0x0f,
+    0x20,
+    0xe0, // mov rax, cr4
+    0x0f,
+    0x22,
+    0xe0, // mov cr4, rax
+    0x0f,
+    0xa2, // cpuid
+    0xe6,
+    PASSED_PORT as u8, // out PASSED_PORT, al
 ];
 
 /// The port that the probe writes at its end.
@@ -47,7 +64,10 @@ pub(super) fn examine() -> (Option<bool>, Vec<Finding>) {
         Ok(kvm) => kvm,
         Err(error) => return (None, vec![no_kvm(&error)]),
     };
-    let mut findings = vec![Finding::good("kvm", "/dev/kvm opens and speaks API version 12")];
+    let mut findings = vec![Finding::good(
+        "kvm",
+        "/dev/kvm opens and speaks API version 12",
+    )];
     let native = match probe(&kvm) {
         Ok(None) => {
             let text = "it runs kernel mode on the processor: stock kernels boot";
@@ -64,7 +84,10 @@ pub(super) fn examine() -> (Option<bool>, Vec<Finding>) {
             false
         }
         Err(error) => {
-            let text = format!("a small guest cannot be made: {}", crate::cli::chain(&error));
+            let text = format!(
+                "a small guest cannot be made: {}",
+                crate::cli::chain(&error)
+            );
             let advice = "make room: see the findings about memory and limits";
             findings.push(Finding::problem("kvm", text, advice));
             false
@@ -84,8 +107,14 @@ fn no_kvm(error: &KvmError) -> Finding {
 /// What the processor says about virtualization.
 fn virtualization() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or("");
-    match flags.split_whitespace().find(|flag| matches!(*flag, "vmx" | "svm")) {
+    let flags = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .unwrap_or("");
+    match flags
+        .split_whitespace()
+        .find(|flag| matches!(*flag, "vmx" | "svm"))
+    {
         Some(flag) => format!(" (the processor has {flag})"),
         None => " (the processor shows neither vmx nor svm: it is itself virtual without nested \
                  virtualization, or the firmware hides them)"

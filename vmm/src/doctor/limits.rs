@@ -28,7 +28,9 @@ fn meminfo(key: &str) -> io::Result<u64> {
 }
 
 fn parse_meminfo(text: &str, key: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
@@ -37,7 +39,12 @@ fn landlock() -> Finding {
     const VERSION: libc::c_long = 1;
     // SAFETY: with this flag the call takes no attributes and only answers a version.
     let abi = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0usize,
+            VERSION,
+        )
     };
     match abi {
         1.. => Finding::good("sandbox", format!("Landlock is there (ABI {abi})")),
@@ -52,7 +59,11 @@ fn landlock() -> Finding {
 
 fn seccomp() -> Finding {
     match std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
-        Ok(actions) if actions.split_whitespace().any(|action| action == "kill_process") => {
+        Ok(actions)
+            if actions
+                .split_whitespace()
+                .any(|action| action == "kill_process") =>
+        {
             Finding::good("sandbox", "seccomp filters are there")
         }
         _ => Finding::warning(
@@ -72,7 +83,10 @@ fn files() -> Finding {
             format!("a process may open {most} files"),
             format!("raise it to {FILES_WANTED}: `ulimit -Hn`, or LimitNOFILE= in the unit"),
         ),
-        most => Finding::good("limits", format!("a process may open {} files", number(most))),
+        most => Finding::good(
+            "limits",
+            format!("a process may open {} files", number(most)),
+        ),
     }
 }
 

@@ -109,7 +109,11 @@ pub fn doctor(args: &DoctorArgs) -> u8 {
         }
         false => print!("{}", text(&findings)),
     }
-    u8::from(findings.iter().any(|finding| finding.level == Level::Problem))
+    u8::from(
+        findings
+            .iter()
+            .any(|finding| finding.level == Level::Problem),
+    )
 }
 
 fn text(findings: &[Finding]) -> String {

@@ -95,7 +95,10 @@ fn ask_child() -> Result<Vec<Platform>, String> {
     match serde_json::from_str(text.lines().last().unwrap_or("")) {
         Ok(Listing::Platforms(platforms)) => Ok(platforms),
         Ok(Listing::Error(why)) => Err(why),
-        Err(_) => Err(format!("the loader or a platform crashed ({})", output.status)),
+        Err(_) => Err(format!(
+            "the loader or a platform crashed ({})",
+            output.status
+        )),
     }
 }
 
@@ -134,7 +137,15 @@ fn list() -> Result<Vec<Platform>, libloading::Error> {
     let describe_device = |id: *mut c_void| {
         let mut size = [0; 8];
         // SAFETY: `id` came from the loader, and the buffer has the eight bytes of this answer.
-        unsafe { device_info(id, DEVICE_GLOBAL_MEM_SIZE, 8, size.as_mut_ptr().cast(), null_mut()) };
+        unsafe {
+            device_info(
+                id,
+                DEVICE_GLOBAL_MEM_SIZE,
+                8,
+                size.as_mut_ptr().cast(),
+                null_mut(),
+            )
+        };
         Device {
             name: text(&device_info, id, DEVICE_NAME),
             global_mem: u64::from_ne_bytes(size),
@@ -143,10 +154,12 @@ fn list() -> Result<Vec<Platform>, libloading::Error> {
     let describe = |id: *mut c_void| Platform {
         name: text(&platform_info, id, PLATFORM_NAME),
         // SAFETY: as above; `id` came from the loader.
-        devices: ids(|count, ids, total| unsafe { devices(id, DEVICE_TYPE_ALL, count, ids, total) })
-            .into_iter()
-            .map(describe_device)
-            .collect(),
+        devices: ids(|count, ids, total| unsafe {
+            devices(id, DEVICE_TYPE_ALL, count, ids, total)
+        })
+        .into_iter()
+        .map(describe_device)
+        .collect(),
     };
     Ok(platform_ids.into_iter().map(describe).collect())
 }
@@ -174,5 +187,8 @@ fn text(get: &GetInfo, id: *mut c_void, what: u32) -> String {
         return "(unnamed)".into();
     }
     let text = &bytes[..len.min(bytes.len())];
-    String::from_utf8_lossy(text).trim_end_matches('\0').trim().into()
+    String::from_utf8_lossy(text)
+        .trim_end_matches('\0')
+        .trim()
+        .into()
 }

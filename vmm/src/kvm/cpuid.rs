@@ -124,7 +124,11 @@ fn core_ids(count: u32) -> u32 {
 }
 
 fn set(register: &mut u32, bit: u32, on: bool) {
-    *register = if on { *register | bit } else { *register & !bit };
+    *register = if on {
+        *register | bit
+    } else {
+        *register & !bit
+    };
 }
 
 #[cfg(test)]

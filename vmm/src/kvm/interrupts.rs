@@ -87,7 +87,9 @@ impl Routing {
     fn allocate(&self) -> io::Result<u32> {
         let mut table = self.table();
         if table.next >= ROUTES_MAX {
-            return Err(io::Error::other("all interrupt numbers of the VM are in use"));
+            return Err(io::Error::other(
+                "all interrupt numbers of the VM are in use",
+            ));
         }
         table.next += 1;
         Ok(table.next - 1)
@@ -172,7 +174,9 @@ impl Msix for MsixVectors {
         let mut vector = self.vector(index)?;
         if masked {
             if vector.attached {
-                self.routing.vm.unregister_irqfd(&vector.event, vector.gsi)?;
+                self.routing
+                    .vm
+                    .unregister_irqfd(&vector.event, vector.gsi)?;
                 vector.attached = false;
             }
             return Ok(());

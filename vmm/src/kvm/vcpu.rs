@@ -46,11 +46,7 @@ pub struct Processors {
 
 impl Processors {
     /// Runs each of `vcpus` on a thread of its own until the machine ends.
-    pub fn start(
-        vcpus: Vec<VcpuFd>,
-        platform: &Arc<Platform>,
-        end: &Arc<End>,
-    ) -> io::Result<Self> {
+    pub fn start(vcpus: Vec<VcpuFd>, platform: &Arc<Platform>, end: &Arc<End>) -> io::Result<Self> {
         // The signal does nothing but interrupt KVM_RUN.
         extern "C" fn interrupt(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
         register_signal_handler(SIGRTMIN(), interrupt)?;
@@ -97,7 +93,8 @@ struct EndOnPanic<'a>(&'a End);
 impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.set(Ending::Failed("a processor's thread panicked".into()));
+            self.0
+                .set(Ending::Failed("a processor's thread panicked".into()));
         }
     }
 }
@@ -140,7 +137,11 @@ fn step(vcpu: &mut VcpuFd, platform: &Platform) -> Result<Option<Ending>, String
             ));
         }
         VcpuExit::InternalError => return Err(explain_internal_error(vcpu)),
-        other => return Err(format!("KVM left the guest for an unknown reason: {other:?}")),
+        other => {
+            return Err(format!(
+                "KVM left the guest for an unknown reason: {other:?}"
+            ));
+        }
     }
     Ok(None)
 }

@@ -18,7 +18,10 @@ use crate::memory::GuestMemory;
 const REQUIRED: [(Cap, &str); 6] = [
     (Cap::Irqchip, "an interrupt controller in the kernel"),
     (Cap::Irqfd, "interrupts from event descriptors (irqfd)"),
-    (Cap::Ioeventfd, "doorbells through event descriptors (ioeventfd)"),
+    (
+        Cap::Ioeventfd,
+        "doorbells through event descriptors (ioeventfd)",
+    ),
     (Cap::UserMemory, "memory from user space"),
     (Cap::ExtCpuid, "the processor's feature list"),
     (Cap::Pit2, "a timer chip in the kernel"),
@@ -193,7 +196,10 @@ mod tests {
             limit: 2,
             ..Default::default()
         };
-        assert_eq!((slots.take(), slots.take(), slots.take()), (Some(0), Some(1), None));
+        assert_eq!(
+            (slots.take(), slots.take(), slots.take()),
+            (Some(0), Some(1), None)
+        );
         slots.free.insert(0);
         assert_eq!((slots.take(), slots.take()), (Some(0), None));
     }

@@ -56,7 +56,8 @@ impl KvmWindow {
         let (host, len) = (piece.mapping.address.as_ptr() as u64, piece.mapping.len);
         // SAFETY: the mapping lives as long as its piece, and a piece's slot is removed before its
         // mapping is dropped; its file cannot shrink (see `Mapping::new`).
-        let slot = unsafe { self.vm.add_slot(guest, len as u64, host) }.map_err(io::Error::other)?;
+        let slot =
+            unsafe { self.vm.add_slot(guest, len as u64, host) }.map_err(io::Error::other)?;
         piece.slot = Some(slot);
         Ok(())
     }
@@ -89,9 +90,10 @@ impl Window for KvmWindow {
 
     fn unmap(&self, offset: u64) -> io::Result<()> {
         let mut state = self.state();
-        let piece = state.pieces.get_mut(&offset).ok_or_else(|| {
-            invalid(format!("nothing is mapped at {offset:#x} of the window"))
-        })?;
+        let piece = state
+            .pieces
+            .get_mut(&offset)
+            .ok_or_else(|| invalid(format!("nothing is mapped at {offset:#x} of the window")))?;
         // A slot that KVM will not give up keeps its mapping: better a leak than a dangling slot.
         self.detach(piece)?;
         state.pieces.remove(&offset);
@@ -136,12 +138,18 @@ fn check_place<T: HasLen>(
     len: u64,
 ) -> io::Result<()> {
     if len == 0 || !offset.is_multiple_of(4096) || !len.is_multiple_of(4096) {
-        return Err(invalid(format!("{len:#x} bytes at {offset:#x} are not whole pages")));
+        return Err(invalid(format!(
+            "{len:#x} bytes at {offset:#x} are not whole pages"
+        )));
     }
     let end = offset
         .checked_add(len)
         .filter(|end| *end <= size)
-        .ok_or_else(|| invalid(format!("{len:#x} bytes at {offset:#x} end outside the window")))?;
+        .ok_or_else(|| {
+            invalid(format!(
+                "{len:#x} bytes at {offset:#x} end outside the window"
+            ))
+        })?;
     if let Some((other, piece)) = pieces.range(..end).next_back()
         && other + piece.len() > offset
     {
@@ -182,14 +190,17 @@ impl Mapping {
     fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         let size = rustix::fs::fstat(file)?.st_size;
         if usize::try_from(size).unwrap_or(0) < len {
-            return Err(invalid(format!("a file of {size} bytes for {len} bytes of window")));
+            return Err(invalid(format!(
+                "a file of {size} bytes for {len} bytes of window"
+            )));
         }
         if !rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
             return Err(invalid("the file is not sealed against shrinking".into()));
         }
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a fresh mapping at an address of the system's choice touches no other memory.
-        let address = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, file, 0) }?;
+        let address =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, flags, file, 0) }?;
         let address = NonNull::new(address).ok_or_else(|| io::Error::other("mapped at zero"))?;
         Ok(Self { address, len })
     }

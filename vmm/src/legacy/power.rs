@@ -85,15 +85,24 @@ mod tests {
     fn only_soft_off_powers_off() {
         let power = power();
         power.write(layout::SLEEP_CONTROL, SLEEP_TYPE_OFF << SLEEP_TYPE_SHIFT);
-        power.write(layout::SLEEP_CONTROL, (3 << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE);
+        power.write(
+            layout::SLEEP_CONTROL,
+            (3 << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE,
+        );
         assert_eq!(power.end.get(), None);
-        power.write(layout::SLEEP_CONTROL, (5 << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE);
+        power.write(
+            layout::SLEEP_CONTROL,
+            (5 << SLEEP_TYPE_SHIFT) | SLEEP_ENABLE,
+        );
         assert_eq!(power.end.get(), Some(Ending::PoweredOff));
     }
 
     #[test]
     fn both_ways_to_reset_work() {
-        for (port, value) in [(layout::RESET, RESET_VALUE), (layout::KEYBOARD_COMMAND, 0xfe)] {
+        for (port, value) in [
+            (layout::RESET, RESET_VALUE),
+            (layout::KEYBOARD_COMMAND, 0xfe),
+        ] {
             let power = power();
             power.write(port, value - 1);
             assert_eq!(power.end.get(), None);

@@ -58,8 +58,14 @@ mod tests {
         let mut allocator = Allocator::new(0x1000..0x3000, 0..0);
         assert_eq!(allocator.allocate(BarKind::Memory32, 16), Ok(0x1000));
         assert_eq!(allocator.allocate(BarKind::Memory32, 0x1000), Ok(0x2000));
-        assert_eq!(allocator.allocate(BarKind::Memory32, 16), Err(0x1000..0x3000));
-        assert_eq!(allocator.allocate(BarKind::Memory64Prefetchable, 16), Err(0..0));
+        assert_eq!(
+            allocator.allocate(BarKind::Memory32, 16),
+            Err(0x1000..0x3000)
+        );
+        assert_eq!(
+            allocator.allocate(BarKind::Memory64Prefetchable, 16),
+            Err(0..0)
+        );
     }
 
     proptest! {

@@ -200,11 +200,15 @@ impl PciBus {
     }
 
     fn device(&self, slot: usize) -> MutexGuard<'_, Box<dyn PciDevice>> {
-        self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots[slot]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn config_address(&self) -> MutexGuard<'_, u32> {
-        self.config_address.lock().unwrap_or_else(PoisonError::into_inner)
+        self.config_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -228,13 +232,14 @@ fn assign_addresses(device: &mut dyn PciDevice, allocator: &mut Allocator) -> Re
     // The largest first wastes no room on alignment.
     bars.sort_by_key(|bar| std::cmp::Reverse(bar.size));
     for bar in &bars {
-        let address = allocator
-            .allocate(bar.kind, bar.size)
-            .map_err(|window| PciError::NoSpace {
-                device: device.name().into(),
-                size: bar.size,
-                window,
-            })?;
+        let address =
+            allocator
+                .allocate(bar.kind, bar.size)
+                .map_err(|window| PciError::NoSpace {
+                    device: device.name().into(),
+                    size: bar.size,
+                    window,
+                })?;
         let register = BAR_0 + 4 * bar.index;
         device.config_write(register, &(address as u32).to_le_bytes());
         if matches!(bar.kind, weir_devices::pci::BarKind::Memory64Prefetchable) {

@@ -46,7 +46,11 @@ impl PciDevice for Mock {
         match (offset, data.len()) {
             (COMMAND, 2) => self.command = u16::from_le_bytes([data[0], data[1]]),
             (0x10..0x28, 4) => {
-                let mask = if offset == 0x10 { !(SIZE_32 as u32 - 1) } else { u32::MAX };
+                let mask = if offset == 0x10 {
+                    !(SIZE_32 as u32 - 1)
+                } else {
+                    u32::MAX
+                };
                 let value = u32::from_le_bytes(data.try_into().unwrap());
                 self.bars[(offset - 0x10) / 4] = value & mask;
             }
@@ -56,14 +60,17 @@ impl PciDevice for Mock {
     }
 
     fn bars(&self) -> Vec<Bar> {
-        [(0, BarKind::Memory32, SIZE_32), (2, BarKind::Memory64Prefetchable, SIZE_64)]
-            .map(|(index, kind, size)| Bar {
-                index,
-                kind,
-                size,
-                address: self.address(index, kind),
-            })
-            .to_vec()
+        [
+            (0, BarKind::Memory32, SIZE_32),
+            (2, BarKind::Memory64Prefetchable, SIZE_64),
+        ]
+        .map(|(index, kind, size)| Bar {
+            index,
+            kind,
+            size,
+            address: self.address(index, kind),
+        })
+        .to_vec()
     }
 
     fn bar_read(&mut self, bar: usize, offset: u64, data: &mut [u8]) {
@@ -146,10 +153,15 @@ fn an_access_over_the_end_of_a_bar_finds_nothing() {
 
 #[test]
 fn a_window_that_does_not_fit_is_refused_by_name() {
-    let error = PciBus::new(vec![Box::new(Mock::default())], Some(0..GIB)).err().unwrap();
+    let error = PciBus::new(vec![Box::new(Mock::default())], Some(0..GIB))
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("mock"), "{error}");
     let many = (0..SLOTS).map(|_| Box::new(Mock::default()) as Box<dyn PciDevice>);
-    assert!(matches!(PciBus::new(many.collect(), None), Err(PciError::Full)));
+    assert!(matches!(
+        PciBus::new(many.collect(), None),
+        Err(PciError::Full)
+    ));
 }
 
 #[test]

@@ -31,19 +31,25 @@ impl Control {
     pub fn start(listener: UnixListener, machines: Arc<[Arc<Machine>]>) -> io::Result<Self> {
         let clients: Arc<Mutex<Clients>> = Arc::default();
         let (accepting, registry) = (listener.try_clone()?, clients.clone());
-        let acceptor = thread::Builder::new().name("control".into()).spawn(move || {
-            for stream in accepting.incoming() {
-                let accepted = stream.and_then(|stream| serve(stream, &machines, &registry));
-                match accepted {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => log::debug!("a control connection: {error}"),
+        let acceptor = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || {
+                for stream in accepting.incoming() {
+                    let accepted = stream.and_then(|stream| serve(stream, &machines, &registry));
+                    match accepted {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => log::debug!("a control connection: {error}"),
+                    }
+                    if registry
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .closing
+                    {
+                        break;
+                    }
                 }
-                if registry.lock().unwrap_or_else(PoisonError::into_inner).closing {
-                    break;
-                }
-            }
-        })?;
+            })?;
         Ok(Self {
             listener,
             clients,
@@ -82,15 +88,19 @@ fn serve(
     if clients.closing {
         return Ok(false);
     }
-    clients.connected.retain(|(_, thread)| !thread.is_finished());
+    clients
+        .connected
+        .retain(|(_, thread)| !thread.is_finished());
     let (ours, machines) = (stream.try_clone()?, machines.clone());
-    let thread = thread::Builder::new().name("client".into()).spawn(move || {
-        if let Err(error) = answer(&stream, &machines) {
-            log::debug!("a control connection: {error}");
-        }
-        // The registry has a duplicate; the client shall see the end all the same.
-        let _ = stream.shutdown(Shutdown::Both);
-    })?;
+    let thread = thread::Builder::new()
+        .name("client".into())
+        .spawn(move || {
+            if let Err(error) = answer(&stream, &machines) {
+                log::debug!("a control connection: {error}");
+            }
+            // The registry has a duplicate; the client shall see the end all the same.
+            let _ = stream.shutdown(Shutdown::Both);
+        })?;
     clients.connected.push((ours, thread));
     Ok(true)
 }

@@ -103,7 +103,8 @@ mod tests {
     fn messages_arrive_whole_and_in_order() {
         let (mut link, mut peer) = pair();
         assert_eq!(link.receive::<ToVm>(), []);
-        peer.write_all(b"{\"request\":\"status\"}\n{\"request\":\"stop\",").unwrap();
+        peer.write_all(b"{\"request\":\"status\"}\n{\"request\":\"stop\",")
+            .unwrap();
         assert_eq!(link.receive::<ToVm>(), [ToVm::Status]);
         peer.write_all(b"\"now\":true}\n").unwrap();
         let stop = ToVm::Stop {

@@ -34,6 +34,17 @@ pub struct Launch {
     pub folder: PathBuf,
     /// How long a guest gets to power off.
     pub grace: Duration,
+    /// Whether what a guest prints is told as well.
+    pub consoles: bool,
+}
+
+/// What a machine's user is told.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// Something happened to the machine.
+    Happened(&'a str),
+    /// The guest printed a line.
+    Printed(&'a str),
 }
 
 /// One supervised machine.
@@ -69,12 +80,12 @@ struct Console {
 }
 
 impl Machine {
-    /// Starts the process of the machine that `spec` describes. `tell` gets a line for the user
-    /// whenever something happens to it.
+    /// Starts the process of the machine that `spec` describes. `tell` gets
+    /// its name and what its user is to know.
     pub fn start(
         spec: &VmSpec,
         launch: &Launch,
-        tell: impl Fn(&str, &str) + Send + Sync + 'static,
+        tell: impl Fn(&str, News<'_>) + Send + Sync + 'static,
     ) -> io::Result<Arc<Self>> {
         let console_log = super::state::console_log(&launch.folder, &spec.name);
         let log = File::create(&console_log)?;
@@ -109,9 +120,16 @@ impl Machine {
         });
         let tell = Arc::new(tell);
         let (console, speech, watch) = (machine.clone(), machine.clone(), machine.clone());
-        let say = tell.clone();
+        let (say, shown, show) = (tell.clone(), tell.clone(), launch.consoles);
         let threads = [
-            thread::spawn(move || console.copy_console(output, log)),
+            thread::spawn(move || {
+                let mut lines = Lines::default();
+                console.copy_console(output, log, |bytes| {
+                    if show {
+                        lines.take(bytes, |line| shown(&console.spec.name, News::Printed(line)));
+                    }
+                });
+            }),
             thread::spawn(move || {
                 for line in BufReader::new(words).lines().map_while(Result::ok) {
                     // What it says last, as it ends; the rest are remarks on the way.
@@ -120,7 +138,7 @@ impl Machine {
                         speech.state().message = Some(last.to_owned());
                     }
                     if last.is_none() {
-                        say(&speech.spec.name, &line);
+                        say(&speech.spec.name, News::Happened(&line));
                     }
                 }
             }),
@@ -174,10 +192,11 @@ impl Machine {
         let before = self.state().answers;
         let mut state = match self.send(&ToVm::Status) {
             Ok(()) => {
-                let waiting = |state: &mut State| {
-                    state.answers == before && state.phase != VmState::Ended
-                };
-                let waited = self.changed.wait_timeout_while(self.state(), ANSWER_TIME, waiting);
+                let waiting =
+                    |state: &mut State| state.answers == before && state.phase != VmState::Ended;
+                let waited = self
+                    .changed
+                    .wait_timeout_while(self.state(), ANSWER_TIME, waiting);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
             Err(_) => self.state(),
@@ -218,7 +237,9 @@ impl Machine {
     /// Ends the process, which no longer listens.
     pub fn kill(&self) {
         let state = self.state();
-        let pid = i32::try_from(state.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(state.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         if let (Some(pid), true) = (pid, state.phase != VmState::Ended) {
             // The process is still ours to wait for, so its number is not another's yet.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -257,8 +278,8 @@ impl Machine {
         }
     }
 
-    /// Copies the console to its log and to all viewers until the process closes it.
-    fn copy_console(&self, mut output: impl Read, mut log: File) {
+    /// Copies the console to its log, to all viewers and to `also` until the process closes it.
+    fn copy_console(&self, mut output: impl Read, mut log: File, mut also: impl FnMut(&[u8])) {
         let mut bytes = [0; 4096];
         loop {
             let len = match output.read(&mut bytes) {
@@ -270,8 +291,11 @@ impl Machine {
             if let Err(error) = log.write_all(&bytes[..len]) {
                 log::warn!("writing {}: {error}", self.console_log.display());
             }
+            also(&bytes[..len]);
             let mut console = self.console();
-            console.viewers.retain_mut(|viewer| viewer.write_all(&bytes[..len]).is_ok());
+            console
+                .viewers
+                .retain_mut(|viewer| viewer.write_all(&bytes[..len]).is_ok());
             console.recent.extend(&bytes[..len]);
             let excess = console.recent.len().saturating_sub(REPLAY);
             console.recent.drain(..excess);
@@ -284,7 +308,7 @@ impl Machine {
         mut child: Child,
         link: UnixStream,
         threads: [JoinHandle<()>; 2],
-        tell: &dyn Fn(&str, &str),
+        tell: &dyn Fn(&str, News<'_>),
     ) {
         for line in BufReader::new(link).lines().map_while(Result::ok) {
             match serde_json::from_str(&line) {
@@ -316,22 +340,22 @@ impl Machine {
             0 => String::new(),
             status => format!(" (exit status {status})"),
         };
-        tell(self.name(), &format!("{message}{suffix}"));
+        tell(self.name(), News::Happened(&format!("{message}{suffix}")));
         self.changed.notify_all();
     }
 
-    fn take(&self, message: FromVm, tell: &dyn Fn(&str, &str)) {
+    fn take(&self, message: FromVm, tell: &dyn Fn(&str, News<'_>)) {
         let mut state = self.state();
         match message {
             FromVm::Running => {
                 if state.phase == VmState::Starting {
                     state.phase = VmState::Running;
                 }
-                tell(self.name(), "running");
+                tell(self.name(), News::Happened("running"));
             }
             FromVm::Restarting => {
                 state.restarts += 1;
-                tell(self.name(), "the guest restarts");
+                tell(self.name(), News::Happened("the guest restarts"));
             }
             FromVm::Status { accelerators } => {
                 state.accelerators = accelerators;
@@ -362,6 +386,29 @@ impl Machine {
     }
 }
 
+/// Takes a stream of bytes apart into lines fit to be shown among others.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Longest line; longer ones are broken.
+    const MAX: usize = 4096;
+
+    /// Adds `bytes`, and gives each line that is complete by them to `show`.
+    fn take(&mut self, bytes: &[u8], show: impl Fn(&str)) {
+        for byte in bytes {
+            if *byte == b'\n' || self.0.len() == Self::MAX {
+                let line = std::mem::take(&mut self.0);
+                show(&String::from_utf8_lossy(&line));
+            }
+            // What a guest prints must not move the cursor of whoever watches.
+            if !byte.is_ascii_control() || *byte == b'\t' {
+                self.0.push(*byte);
+            }
+        }
+    }
+}
+
 fn command(spec: &VmSpec, launch: &Launch) -> Command {
     // The program that runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
@@ -385,5 +432,35 @@ fn end_message(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => format!("its process was killed by signal {signal}"),
         None => "its process ended".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_whole_and_harmless() {
+        let shown = std::cell::RefCell::new(Vec::new());
+        let mut lines = Lines::default();
+        for piece in [
+            &b"one\r\ntw"[..],
+            b"o\n\x1b[2Jthree",
+            &[b'x'; Lines::MAX],
+            b"\n",
+        ] {
+            lines.take(piece, |line| shown.borrow_mut().push(line.to_owned()));
+        }
+        let shown = shown.into_inner();
+        assert_eq!(shown[..2], ["one", "two"]);
+        assert!(shown[2].starts_with("[2Jthreexxx") && shown[2].len() == Lines::MAX);
+        assert_eq!(shown.len(), 4);
+    }
+
+    #[test]
+    fn exit_codes_are_a_shells() {
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+        assert!(end_message(ExitStatus::from_raw(9)).ends_with("signal 9"));
     }
 }
