@@ -540,7 +540,8 @@ impl<'a> Turn<'a> {
         if header.seq != 0 {
             self.session.tracker.sweep(self.session);
             self.session.reply(header.lane, header.seq, answer.value);
-        } else if answer.error != 0 {
+        } else if answer.error != 0 && self.function.releases.is_none() {
+            // (What cannot be released was never made, and that has been reported.)
             self.session.arena.put_error(answer.error);
         }
     }
