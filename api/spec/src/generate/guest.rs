@@ -164,12 +164,16 @@ fn table(spec: &Spec) -> TokenStream {
         quote!(#module::#name as *const c_void)
     });
     // What is written by hand must have the prototype that the spec says.
-    let prototypes = spec.functions.iter().filter(|f| by_hand(f)).map(|function| {
-        let name = ident(&function.name);
-        let types = c_params(function).map(|param| &param.ty);
-        let returns = returns(function);
-        quote!(const _: unsafe extern "C" fn(#(#types),*) #returns = by_hand::#name;)
-    });
+    let prototypes = spec
+        .functions
+        .iter()
+        .filter(|f| by_hand(f))
+        .map(|function| {
+            let name = ident(&function.name);
+            let types = c_params(function).map(|param| &param.ty);
+            let returns = returns(function);
+            quote!(const _: unsafe extern "C" fn(#(#types),*) #returns = by_hand::#name;)
+        });
     quote! {
         /// Addresses of entry points.
         pub struct Table(pub [*const c_void; #count]);
@@ -283,7 +287,8 @@ impl Parameters<'_> {
     fn visit(&mut self, ty: &syn::Type) {
         match ty {
             syn::Type::BareFn(function) => {
-                self.0.extend(function.inputs.iter().map(|input| input.ty.clone()));
+                self.0
+                    .extend(function.inputs.iter().map(|input| input.ty.clone()));
             }
             syn::Type::Path(path) => {
                 let last = path.path.segments.last().map(|segment| &segment.arguments);
@@ -566,13 +571,17 @@ impl Encoder<'_> {
     /// Whether a call has a place for an output: if the program has one, or if its value says how
     /// much of another output the program gets.
     fn wanted(&self, index: usize, name: &Ident) -> TokenStream {
-        let needed_by = self.function.params.iter().filter(|param| match &param.role {
-            Role::Output {
-                written: Some(written),
-                ..
-            } => written.leaves().contains(&&Leaf::Deref(index)),
-            _ => false,
-        });
+        let needed_by = self
+            .function
+            .params
+            .iter()
+            .filter(|param| match &param.role {
+                Role::Output {
+                    written: Some(written),
+                    ..
+                } => written.leaves().contains(&&Leaf::Deref(index)),
+                _ => false,
+            });
         let needed_by = needed_by.map(|param| ident(&param.name));
         quote!(!#name.is_null() #(|| !#needed_by.is_null())*)
     }
@@ -818,4 +827,78 @@ fn output(name: &str) -> Ident {
 
 fn integer(value: i128) -> proc_macro2::Literal {
     proc_macro2::Literal::i128_unsuffixed(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The beginning of every spec here.
+    const HEAD: &str = r#"
+        #![api(name = "toy", id = 9, library = "libtoy.so", event = toy_event)]
+        #![errors(lost = E_LOST, malformed = E_BAD, quota = E_FULL, unsupported = E_NOT)]
+        use core::ffi::c_void;
+        type toy_int = i32;
+        type toy_uint = u32;
+        const E_LOST: toy_int = -1;
+        const E_BAD: toy_int = -2;
+        const E_FULL: toy_int = -3;
+        const E_NOT: toy_int = -4;
+        const E_THING: toy_int = -5;
+        const E_EVENT: toy_int = -6;
+        #[handle(E_THING)]
+        type toy_thing = *mut c_void;
+        #[handle(E_EVENT)]
+        type toy_event = *mut c_void;
+    "#;
+
+    fn generated(functions: &str) -> String {
+        let text = format!("{HEAD} unsafe extern \"C\" {{ {functions} }}");
+        let spec = Spec::parse("toy.rs", &text).unwrap_or_else(|error| panic!("{error}"));
+        generate(&spec)
+    }
+
+    #[test]
+    fn an_unsupported_function_gives_its_error() {
+        let text = generated(
+            "#[unsupported] fn no(a: toy_int) -> toy_int;
+             #[unsupported] fn none(#[error] e: *mut toy_int) -> toy_thing;",
+        );
+        assert!(text.contains("pub unsafe extern \"C\" fn no(a: toy_int) -> toy_int"));
+        assert!(text.contains("Err::<_, Code>(Code(-4))"));
+        assert!(text.contains("e.write(code as _)"));
+        assert!(!text.contains("fn no(a: toy_int) -> Result"));
+    }
+
+    #[test]
+    fn a_hand_written_function_has_an_encoder_and_a_checked_prototype() {
+        let text = generated(
+            "#[call(queued, by_hand(guest))]
+             fn put(thing: toy_thing, n: usize, #[arg(len(n), bulk)] p: *const c_void) -> toy_int;",
+        );
+        assert!(text.contains("= by_hand::put;"), "{text}");
+        assert!(text.contains("p: Bulk"));
+        assert!(text.contains("wait: bool"));
+        assert!(text.contains("let queued = !wait && true;"));
+        assert!(!text.contains("extern \"C\" fn put(thing"));
+    }
+
+    #[test]
+    fn counts_of_references_follow_what_was_sent() {
+        let text =
+            generated("#[call(queued, releases(thing))] fn drop(thing: toy_thing) -> toy_int;");
+        let sent = text.find("call.send(queued").expect("it is sent");
+        let counted = text
+            .find("weir.objects.release(object)")
+            .expect("it is counted");
+        assert!(sent < counted);
+    }
+
+    #[test]
+    fn lengths_that_overflow_are_malformed() {
+        let text =
+            generated("fn get(thing: toy_thing, n: usize, #[len(n)] p: *mut toy_uint) -> toy_int;");
+        assert!(text.contains(".checked_mul(4u64)"));
+        assert!(text.contains("ok_or(call.malformed())?"));
+    }
 }

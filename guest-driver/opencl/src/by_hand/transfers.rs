@@ -59,10 +59,10 @@ pub unsafe extern "C" fn clEnqueueReadBuffer(
     event_wait_list: *const cl_event,
     event: *mut cl_event,
 ) -> cl_int {
-    // SAFETY: the program answers for its pointers.
     status(LIBRARY.current().and_then(|weir| {
         let largest = largest_piece(weir);
         let blocking = if cb > largest { CL_TRUE } else { blocking_read };
+        // SAFETY: the program answers for its pointers.
         in_pieces(cb, largest, |piece| unsafe {
             let (count, list) = match piece.is_first {
                 true => (num_events_in_wait_list, event_wait_list),
@@ -103,7 +103,6 @@ pub unsafe extern "C" fn clEnqueueWriteBuffer(
     event_wait_list: *const cl_event,
     event: *mut cl_event,
 ) -> cl_int {
-    // SAFETY: the program answers for its pointers.
     status(LIBRARY.current().and_then(|weir| {
         let largest = largest_piece(weir);
         let blocking = if cb > largest {
@@ -111,6 +110,7 @@ pub unsafe extern "C" fn clEnqueueWriteBuffer(
         } else {
             blocking_write
         };
+        // SAFETY: the program answers for its pointers.
         in_pieces(cb, largest, |piece| unsafe {
             let (count, list) = match piece.is_first {
                 true => (num_events_in_wait_list, event_wait_list),
