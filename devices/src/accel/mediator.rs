@@ -103,7 +103,9 @@ impl Core {
         comm: &[u8],
         wake: Wake,
     ) -> Result<u32, CreateError> {
-        if self.clients.len() >= self.config.max_clients as usize {
+        // Workers that take their time to end count too: else coming and going would pile them up.
+        let most = self.config.max_clients as usize;
+        if self.clients.len() >= most || self.crew.ending() >= most {
             return Err(CreateError::TooMany);
         }
         let id = self.free_id();
@@ -257,8 +259,7 @@ impl Core {
             Token::Exit(worker) => {
                 let quota = &self.desk.tenant.quota;
                 if let Some(id) = self.crew.exited(&self.poller, quota, worker) {
-                    // What it said last counts; then there is nobody to be killed any more, and
-                    // its memory is free at once.
+                    // There is nobody to be killed any more: its memory is free at once.
                     if let Some(client) = self.clients.get_mut(&id) {
                         client.worker = None;
                     }

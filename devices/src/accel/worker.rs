@@ -245,15 +245,31 @@ impl Crew {
         Ok(crew)
     }
 
+    fn spare(&self) -> usize {
+        let all = self.members.values();
+        all.filter(|member| member.job == Job::Spare).count()
+    }
+
+    /// Workers that have been killed and are not gone yet.
+    pub(super) fn ending(&self) -> usize {
+        let all = self.members.values();
+        all.filter(|member| matches!(member.job, Job::Ending(_)))
+            .count()
+    }
+
+    /// Ends a worker for which the client has gone before it came.
+    fn end_spare(&mut self) {
+        let mut all = self.members.values_mut();
+        if let Some(member) = all.find(|member| member.job == Job::Spare) {
+            member.job = Job::Ending(0);
+            member.process.kill();
+        }
+    }
+
     /// Asks for as many workers as are missing.
     fn top_up(&mut self) {
-        let spare = self
-            .members
-            .values()
-            .filter(|m| m.job == Job::Spare)
-            .count();
         let wanted = self.spares + self.waiting.len();
-        for _ in (spare + self.expected)..wanted {
+        for _ in (self.spare() + self.expected)..wanted {
             if let Some(requests) = &self.requests
                 && requests.send(()).is_ok()
             {
@@ -314,6 +330,8 @@ impl Crew {
                     Some(hired) => outcomes.push(Ok(hired)),
                     None => outcomes.push(Err(client)),
                 }
+            } else if self.spare() > self.spares {
+                self.end_spare();
             }
         }
         outcomes

@@ -18,9 +18,9 @@ use super::super::config::AccelConfig;
 use super::super::local::LocalServer;
 use super::super::meter::{AccelStats, ClientState};
 use super::bench::config;
-use super::eventually;
 use super::toy::{self, Caller, NOBODY, caller};
 use super::worker::Threads;
+use super::{RaisedAtEnd, eventually};
 
 const NULL: Handle = Handle::NULL;
 const BOX: Handle = Handle(1 << 32);
@@ -343,16 +343,11 @@ fn a_flood_starves_nobody() {
                 }
             }
         });
-        let start = Instant::now();
-        for value in 0..200 {
+        let _end = RaisedAtEnd(stop);
+        // Each of these waits for its answer, but not for ever.
+        for value in 0..100 {
             assert_eq!(other.ping(value), Ok(value as i64 + 1));
         }
-        stop.store(true, Ordering::SeqCst);
-        assert!(
-            start.elapsed() < Duration::from_secs(8),
-            "{:?}",
-            start.elapsed()
-        );
     });
 }
 

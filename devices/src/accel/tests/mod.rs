@@ -6,11 +6,13 @@ mod client;
 mod flight;
 mod local;
 mod objects;
+mod program;
 mod quota;
 mod toy;
 mod virtio;
 mod worker;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds, but not for ever.
@@ -19,5 +21,14 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Raises a flag when it goes, so that threads end also where a test fails.
+struct RaisedAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for RaisedAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

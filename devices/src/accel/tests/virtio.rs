@@ -70,6 +70,7 @@ struct Guest {
     control: DriverQueue,
     submit: DriverQueue,
     kicks: [EventFd; 2],
+    event_idx: bool,
     buffers: u64,
 }
 
@@ -99,6 +100,7 @@ impl Guest {
                 EventFd::new(EFD_NONBLOCK).unwrap(),
             ],
             memory,
+            event_idx: false,
             buffers: 0,
         };
         guest.activate();
@@ -110,12 +112,26 @@ impl Guest {
         let activation = Activation {
             memory: self.memory.clone(),
             queues: queues
-                .map(|(queue, kick)| (queue.device_queue(false), kick.try_clone().unwrap()))
+                .map(|(queue, kick)| {
+                    (
+                        queue.device_queue(self.event_idx),
+                        kick.try_clone().unwrap(),
+                    )
+                })
                 .collect(),
             interrupt: self.interrupt.clone(),
             features: 0,
         };
         self.device.activate(activation).unwrap();
+    }
+
+    /// Resets the device and starts it again with other queues.
+    fn restart(&mut self) {
+        self.device.reset();
+        assert_eq!(self.mapped(), 0);
+        self.control = DriverQueue::new(&self.memory, 0x30_0000, 16);
+        self.submit = DriverQueue::new(&self.memory, 0x31_0000, 64);
+        self.activate();
     }
 
     /// Makes a control request of `request` with `room` bytes for the answer; returns the answer.
@@ -286,6 +302,20 @@ fn a_client_comes_calls_and_goes() {
 }
 
 #[test]
+fn notifications_by_index_work_as_well() {
+    let mut guest = Guest::new();
+    guest.event_idx = true;
+    guest.restart();
+    let client = guest.create();
+    for seq in 1..100 {
+        assert_eq!(guest.ping(&client, seq), 6);
+    }
+    // Asleep, the device wants to hear of the very next buffer.
+    let wanted = |guest: &Guest| guest.submit.avail_event() == 99;
+    eventually("it asks to be woken", || wanted(&guest));
+}
+
+#[test]
 fn who_sleeps_is_woken_by_the_configuration_interrupt() {
     let mut guest = Guest::new();
     let client = guest.create();
@@ -389,11 +419,7 @@ fn a_broken_ring_ends_all_clients_and_asks_for_a_reset() {
         guest.interrupt.resets_wanted() == 1
     });
     assert_eq!(client.arena.lost(), Some(Lost::Ended as u32));
-    guest.device.reset();
-    assert_eq!(guest.mapped(), 0);
-    guest.control = DriverQueue::new(&guest.memory, 0x30_0000, 16);
-    guest.submit = DriverQueue::new(&guest.memory, 0x31_0000, 64);
-    guest.activate();
+    guest.restart();
     let client = guest.create();
     assert_eq!(guest.ping(&client, 1), 6);
 }
