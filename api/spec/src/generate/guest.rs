@@ -445,14 +445,15 @@ impl Encoder<'_> {
                 }
             }
             Role::Output { len, .. } => {
-                let len = self.length(len, &name, param);
+                let bytes = self.bytes(len, param);
                 let output = output(&param.name);
                 let required = self.required(param);
                 let wanted = self.wanted(index, &name);
                 quote! {
                     #required
-                    let len = #len;
-                    let #output = call.output(#word, len, #wanted);
+                    let wanted = #wanted;
+                    let len = if wanted { #bytes } else { 0 };
+                    let #output = call.output(#word, len, wanted);
                 }
             }
             Role::Error => {
@@ -739,13 +740,18 @@ impl Encoder<'_> {
 
     /// Bytes of a pointer parameter of `len` elements; 0 if it is null.
     fn length(&self, len: &Expression, name: &Ident, param: &Param) -> TokenStream {
+        let bytes = self.bytes(len, param);
+        quote!(if #name.is_null() { 0 } else { #bytes })
+    }
+
+    /// Bytes of `len` elements of what a parameter points to.
+    fn bytes(&self, len: &Expression, param: &Param) -> TokenStream {
         let size = self.spec.element_size(&param.resolved);
         let value = self.value(len);
-        let bytes = match size {
+        match size {
             1 => value,
             _ => quote!((#value).checked_mul(#size).ok_or(call.malformed())?),
-        };
-        quote!(if #name.is_null() { 0 } else { #bytes })
+        }
     }
 
     /// The value of an expression, as a `u64`.
