@@ -38,7 +38,7 @@ int main(void)
 	CL(clGetPlatformInfo(platform, CL_PLATFORM_VERSION, sizeof(value), value, NULL));
 	printf("version %s\n", value);
 
-	for (cl_device_info query = CL_DEVICE_TYPE; query <= CL_DEVICE_EXECUTION_CAPABILITIES; query++) {
+	for (cl_device_info query = CL_DEVICE_TYPE; query < CL_DEVICE_EXECUTION_CAPABILITIES; query++) {
 		size_t size;
 
 		/* Those that have a number but no meaning, or that a quota changes. */

@@ -171,7 +171,8 @@ static void host_memory(void)
 	CL(clEnqueueReadBuffer(queue, buffer, CL_TRUE, 0, sizeof(mine), got, 0, NULL, NULL));
 	CHECK(memcmp(got, mine, sizeof(mine)) == 0);
 	CL(clReleaseMemObject(buffer));
-	printf("host memory: %016llx\n", (unsigned long long)fnv(mine, sizeof(mine)));
+	/* Only what was mapped need be there. */
+	printf("host memory: %016llx\n", (unsigned long long)fnv(mine + 4, 8000));
 }
 
 int main(void)
