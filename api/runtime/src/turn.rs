@@ -180,11 +180,7 @@ impl<'a> Turn<'a> {
 
     /// The property list at `word`, in which the value of each key in `keys` is a handle of the kind
     /// that stands beside it; null for none.
-    pub fn properties(
-        &mut self,
-        word: usize,
-        keys: &[(u64, usize)],
-    ) -> Result<*mut u64, Refused> {
+    pub fn properties(&mut self, word: usize, keys: &[(u64, usize)]) -> Result<*mut u64, Refused> {
         let Some(bytes) = self.inline(word)? else {
             return Ok(std::ptr::null_mut());
         };
@@ -458,7 +454,11 @@ impl<'a> Turn<'a> {
                 true => proposed,
                 false => known,
             };
-            let new = if named == proposed { pointer } else { std::ptr::null_mut() };
+            let new = if named == proposed {
+                pointer
+            } else {
+                std::ptr::null_mut()
+            };
             self.bind_handle(proposed, kind, new, 0, true);
             answer.extend_from_slice(&named.0.to_le_bytes());
         }
@@ -474,7 +474,9 @@ impl<'a> Turn<'a> {
         named: bool,
     ) {
         if !pointer.is_null() {
-            self.session.objects.bind(handle, kind, pointer, note, named);
+            self.session
+                .objects
+                .bind(handle, kind, pointer, note, named);
             self.bound |= 1u64.checked_shl(self.proposed).unwrap_or(0);
         }
         self.proposed += 1;

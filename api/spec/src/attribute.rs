@@ -81,7 +81,7 @@ impl Attribute {
         let ours = |a: &&syn::Attribute| {
             ["doc", "allow", "expect", "repr", "rustfmt"]
                 .iter()
-                .all(|rust| !a.path().segments.first().is_some_and(|s| s.ident == rust))
+                .all(|rust| a.path().segments.first().is_none_or(|s| s.ident != rust))
         };
         let mut all = Vec::new();
         for attribute in attributes.iter().filter(ours) {

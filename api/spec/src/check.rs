@@ -48,7 +48,11 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
         return whole(&format!("returns a {kind}: say #[new(parent = …)]"));
     }
     let makes = |function: &Function| {
-        function.new.is_some() || function.params.iter().any(|p| matches!(p.role, Role::New(_)))
+        function.new.is_some()
+            || function
+                .params
+                .iter()
+                .any(|p| matches!(p.role, Role::New(_)))
     };
     if function.holds.is_some() && !makes(function) {
         return whole("says what its new object holds, but makes none");
@@ -58,7 +62,14 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     }
     for (index, param) in function.params.iter().enumerate() {
         check_param(function, index).map_err(|what| (Some(index), what))?;
-        if param.extra && !matches!(function.carried, Carried::Command { by_hand_guest: true, .. })
+        if param.extra
+            && !matches!(
+                function.carried,
+                Carried::Command {
+                    by_hand_guest: true,
+                    ..
+                }
+            )
         {
             let what = "is #[extra], which needs #[by_hand(guest)]".to_owned();
             return Err((Some(index), what));

@@ -89,7 +89,12 @@ pub enum Expression {
 impl Expression {
     /// Takes a parsed Rust expression over `names` as one of this language.
     pub(crate) fn new(expr: &syn::Expr, names: &Names<'_>) -> Result<Expression, Error> {
-        let unknown = || names.error(expr.span(), "this is not an expression of the length language");
+        let unknown = || {
+            names.error(
+                expr.span(),
+                "this is not an expression of the length language",
+            )
+        };
         match expr {
             syn::Expr::Lit(syn::ExprLit {
                 lit: syn::Lit::Int(number),

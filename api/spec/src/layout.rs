@@ -1,10 +1,14 @@
 //! Which words of a command are whose.
 
-use crate::model::{Condition, Contents, Function, Role};
+use crate::model::{Carried, Condition, Contents, Function, Role};
 
 /// Gives every parameter its words, in order; then the returned object, then the reference to the
-/// "complete" word of calls whose bulk data is used after they have returned.
+/// "complete" word of calls whose bulk data is used after they have returned. A function without a
+/// command has no words.
 pub(crate) fn lay_out(function: &mut Function) {
+    if !matches!(function.carried, Carried::Command { .. }) {
+        return;
+    }
     let mut next = 0;
     for param in &mut function.params {
         param.word = next;

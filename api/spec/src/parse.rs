@@ -720,7 +720,10 @@ impl Names<'_> {
             }
         }
         let role = match is_command {
-            true => said.role.take().or_else(|| said.by_type(&declared.resolved)),
+            true => said
+                .role
+                .take()
+                .or_else(|| said.by_type(&declared.resolved)),
             false => said.role.take().or(Some(Role::GuestOnly { len: None })),
         };
         let role = role.ok_or_else(|| {
@@ -854,9 +857,10 @@ impl Said {
             Type::Pointer { mutable, to } => (*mutable, &**to),
             Type::Struct(_) | Type::Void | Type::Function | Type::Nothing => return None,
         };
-        if let Some(contents @ Contents::Strings { .. }) = self.contents.take_if(|c| {
-            matches!((c, to), (Contents::Strings { .. }, Type::Pointer { .. }))
-        }) {
+        if let Some(contents @ Contents::Strings { .. }) = self
+            .contents
+            .take_if(|c| matches!((c, to), (Contents::Strings { .. }, Type::Pointer { .. })))
+        {
             return Some(Role::Input {
                 len: None,
                 contents,

@@ -90,5 +90,7 @@ fn builtin(name: &str) -> Option<Type> {
 /// The text of a type, for comparing and for messages.
 pub(crate) fn text(ty: &syn::Type) -> String {
     let spaced = ty.to_token_stream().to_string();
-    spaced.replace("* const ", "*const ").replace("* mut ", "*mut ")
+    spaced
+        .replace("* const ", "*const ")
+        .replace("* mut ", "*mut ")
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use serde::{Deserialize, Serialize};
 use weir_runtime::library::{Accelerator, Library};
 use weir_runtime::session::{Session, Wake};
@@ -127,7 +125,8 @@ fn receive(socket: &OwnedFd) -> anyhow::Result<Option<(Hello, [OwnedFd; DESCRIPT
             descriptors.extend(received);
         }
     }
-    let hello = serde_json::from_slice(&text[..len]).context("the VMM's hello is not understood")?;
+    let hello =
+        serde_json::from_slice(&text[..len]).context("the VMM's hello is not understood")?;
     match <[OwnedFd; DESCRIPTORS]>::try_from(descriptors) {
         Ok(descriptors) => Ok(Some((hello, descriptors))),
         Err(there) => bail!(

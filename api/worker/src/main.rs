@@ -80,7 +80,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cache = match &arguments.cache {
         Some(cache) => cache.clone(),
         None => {
-            temporary = probe::TemporaryDirectory::new().context("making a directory for a cache")?;
+            temporary =
+                probe::TemporaryDirectory::new().context("making a directory for a cache")?;
             temporary.path().to_owned()
         }
     };

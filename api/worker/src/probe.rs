@@ -46,14 +46,20 @@ pub(crate) fn print(wanted: Option<Wanted<'_>>) {
         Some(wanted) => one(wanted),
         None => all(),
     };
-    println!("{}", found.unwrap_or_else(|error| json!({ "error": error })));
+    println!(
+        "{}",
+        found.unwrap_or_else(|error| json!({ "error": error }))
+    );
 }
 
 fn platforms(api: &str) -> Result<Vec<Platform>, String> {
     let known = weir_apis::worker::LIBRARIES.iter();
     let Some((_, load)) = known.clone().find(|(name, _)| *name == api) else {
         let names: Vec<&str> = known.map(|(name, _)| *name).collect();
-        return Err(format!("there is no API {api:?}; there is {}", names.join(", ")));
+        return Err(format!(
+            "there is no API {api:?}; there is {}",
+            names.join(", ")
+        ));
     };
     let platforms = load().and_then(|library| library.platforms());
     platforms.map_err(|error| format!("{:#}", anyhow::Error::from(error)))

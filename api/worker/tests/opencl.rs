@@ -24,7 +24,13 @@ fn floats(values: impl Iterator<Item = f32>) -> Vec<u8> {
     values.flat_map(f32::to_le_bytes).collect()
 }
 
-fn info(client: &mut Client, function: u16, of: (&str, Handle), what: u32, room: u64) -> (u64, Vec<u8>) {
+fn info(
+    client: &mut Client,
+    function: u16,
+    of: (&str, Handle),
+    what: u32,
+    room: u64,
+) -> (u64, Vec<u8>) {
     let (at, size) = (client.allocate(room.max(8)), client.allocate(8));
     let error = client.call(
         function,
@@ -91,7 +97,10 @@ fn a_kernel_computes_what_it_should() {
     for (buffer, scale) in [(x, 1.0), (y, 0.5)] {
         let data = floats((0..N).map(|i| i as f32 * scale));
         client.arena.memory().write(at, &data).unwrap();
-        assert_eq!(transfer(&mut client, &setup, WRITE, buffer, (at, 4 * N), None), 0);
+        assert_eq!(
+            transfer(&mut client, &setup, WRITE, buffer, (at, 4 * N), None),
+            0
+        );
     }
 
     client.argument(kernel, 0, Err(&3f32.to_le_bytes()));
@@ -101,10 +110,16 @@ fn a_kernel_computes_what_it_should() {
     let launch = enqueue(&mut client, &setup, kernel, N, event);
     assert_eq!(transfer(&mut client, &setup, READ, y, (at, 4 * N), None), 0);
 
-    assert_eq!(client.read(at, 4 * N as usize), floats((0..N).map(|i| 3.5 * i as f32)));
+    assert_eq!(
+        client.read(at, 4 * N as usize),
+        floats((0..N).map(|i| 3.5 * i as f32))
+    );
     assert_eq!(client.arena.take_error(), 0);
     assert_eq!(client.called(launch), Some((1, 0)));
-    assert!(client.executed(launch).unwrap() > 0, "device time is charged");
+    assert!(
+        client.executed(launch).unwrap() > 0,
+        "device time is charged"
+    );
     // The program did not ask for times, and is not given any.
     let (error, _) = info(
         &mut client,
@@ -123,10 +138,19 @@ fn answers_are_the_host_s_less_what_is_not_carried() {
     let device = ("device", setup.device);
     let mut ask = |what, room| info(&mut client, f::clGetDeviceInfo, device, what, room);
 
-    assert_eq!(ask(CL_DEVICE_GLOBAL_MEM_SIZE, 8), (0, QUOTA.to_le_bytes().to_vec()));
-    assert_eq!(ask(CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8), (0, QUOTA.to_le_bytes().to_vec()));
+    assert_eq!(
+        ask(CL_DEVICE_GLOBAL_MEM_SIZE, 8),
+        (0, QUOTA.to_le_bytes().to_vec())
+    );
+    assert_eq!(
+        ask(CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8),
+        (0, QUOTA.to_le_bytes().to_vec())
+    );
     assert_eq!(ask(CL_DEVICE_IMAGE_SUPPORT, 4), (0, vec![0; 4]));
-    assert_eq!(ask(CL_DEVICE_PLATFORM, 8), (0, setup.platform.0.to_le_bytes().to_vec()));
+    assert_eq!(
+        ask(CL_DEVICE_PLATFORM, 8),
+        (0, setup.platform.0.to_le_bytes().to_vec())
+    );
     let (error, extensions) = ask(CL_DEVICE_EXTENSIONS, 4096);
     let extensions = String::from_utf8(extensions).unwrap();
     assert!(error == 0 && !extensions.contains("image"), "{extensions}");
@@ -134,10 +158,22 @@ fn answers_are_the_host_s_less_what_is_not_carried() {
 
     let queue = ("command_queue", setup.queue);
     let mut ask = |what, room| info(&mut client, f::clGetCommandQueueInfo, queue, what, room);
-    assert_eq!(ask(CL_QUEUE_PROPERTIES, 8), (0, vec![1, 0, 0, 0, 0, 0, 0, 0]));
-    assert_eq!(ask(CL_QUEUE_CONTEXT, 8), (0, setup.context.0.to_le_bytes().to_vec()));
+    assert_eq!(
+        ask(CL_QUEUE_PROPERTIES, 8),
+        (0, vec![1, 0, 0, 0, 0, 0, 0, 0])
+    );
+    assert_eq!(
+        ask(CL_QUEUE_CONTEXT, 8),
+        (0, setup.context.0.to_le_bytes().to_vec())
+    );
     let context = ("context", setup.context);
-    let (error, devices) = info(&mut client, f::clGetContextInfo, context, CL_CONTEXT_DEVICES, 64);
+    let (error, devices) = info(
+        &mut client,
+        f::clGetContextInfo,
+        context,
+        CL_CONTEXT_DEVICES,
+        64,
+    );
     assert_eq!((error, devices), (0, setup.device.0.to_le_bytes().to_vec()));
 }
 
@@ -150,17 +186,34 @@ fn transfers_that_nobody_waits_for_say_when_they_are_complete() {
     let (wrote, read) = (client.allocate(4), client.allocate(4));
     client.arena.memory().write(from, &[7; 1 << 20]).unwrap();
 
-    transfer(&mut client, &setup, WRITE, buffer, (from, 1 << 20), Some(wrote));
+    transfer(
+        &mut client,
+        &setup,
+        WRITE,
+        buffer,
+        (from, 1 << 20),
+        Some(wrote),
+    );
     let id = transfer(&mut client, &setup, READ, buffer, (to, 1 << 20), Some(read));
     let queue = [("command_queue", Argument::Handle(setup.queue))];
     assert_eq!(client.call(f::clFinish, &queue), 0);
 
-    assert_eq!((client.word(wrote) as u32, client.word(read) as u32), (1, 1));
+    assert_eq!(
+        (client.word(wrote) as u32, client.word(read) as u32),
+        (1, 1)
+    );
     assert_eq!(client.read(to, 1 << 20), [7; 1 << 20]);
     assert!(client.executed(id).is_some());
     // Beyond the buffer's end.
     let late = client.allocate(4);
-    transfer(&mut client, &setup, READ, buffer, (to, (1 << 20) + 1), Some(late));
+    transfer(
+        &mut client,
+        &setup,
+        READ,
+        buffer,
+        (to, (1 << 20) + 1),
+        Some(late),
+    );
     assert_eq!(client.call(f::clFinish, &queue), 0);
     assert_eq!(client.word(late) as u32, 2);
     assert_eq!(client.arena.take_error(), CL_INVALID_VALUE);
@@ -192,10 +245,22 @@ fn a_map_reads_and_an_unmap_writes_back() {
         ],
     );
     assert_eq!((mapped, client.read(region, 1024)), (1, vec![1; 1024]));
-    let kind = info(&mut client, f::clGetEventInfo, ("event", event), CL_EVENT_COMMAND_TYPE, 4);
+    let kind = info(
+        &mut client,
+        f::clGetEventInfo,
+        ("event", event),
+        CL_EVENT_COMMAND_TYPE,
+        4,
+    );
     assert_eq!(kind, (0, CL_COMMAND_MAP_BUFFER.to_le_bytes().to_vec()));
     let of = ("event", event);
-    let (error, _) = info(&mut client, f::clGetEventProfilingInfo, of, CL_PROFILING_COMMAND_END, 8);
+    let (error, _) = info(
+        &mut client,
+        f::clGetEventProfilingInfo,
+        of,
+        CL_PROFILING_COMMAND_END,
+        8,
+    );
     assert_eq!(error, 0, "the program asked for times");
 
     client.arena.memory().write(region, &[9; 1024]).unwrap();
@@ -265,7 +330,10 @@ fn device_time_is_reported_while_nobody_asks() {
     let launches: Vec<u64> = (0..3)
         .map(|_| enqueue(&mut client, &setup, kernel, 1, Handle::NULL))
         .collect();
-    client.queue(f::clFlush, &[("command_queue", Argument::Handle(setup.queue))]);
+    client.queue(
+        f::clFlush,
+        &[("command_queue", Argument::Handle(setup.queue))],
+    );
 
     let patience = Instant::now() + Duration::from_secs(30);
     while client.executed(launches[2]).is_none() {
@@ -282,9 +350,15 @@ fn wrong_handles_and_malformed_commands_get_errors() {
     let (_cache, mut client) = client();
     let setup = client.setup(0);
     let wrong = [("command_queue", Argument::Handle(setup.context))];
-    assert_eq!(client.call(f::clFinish, &wrong) as u32 as i32, CL_INVALID_COMMAND_QUEUE);
+    assert_eq!(
+        client.call(f::clFinish, &wrong) as u32 as i32,
+        CL_INVALID_COMMAND_QUEUE
+    );
     let none = [("command_queue", Argument::Handle(Handle::new(999, 1)))];
-    assert_eq!(client.call(f::clFinish, &none) as u32 as i32, CL_INVALID_COMMAND_QUEUE);
+    assert_eq!(
+        client.call(f::clFinish, &none) as u32 as i32,
+        CL_INVALID_COMMAND_QUEUE
+    );
     let buffer = client.propose();
     let made = client.call(
         f::clCreateBuffer,
@@ -295,8 +369,14 @@ fn wrong_handles_and_malformed_commands_get_errors() {
         ],
     );
     assert_eq!(made, 0);
-    assert_eq!(client.word(setup.errcode) as u32 as i32, CL_INVALID_BUFFER_SIZE);
-    assert_eq!(client.call(f::clSVMAlloc, &[]) as u32 as i32, CL_INVALID_OPERATION);
+    assert_eq!(
+        client.word(setup.errcode) as u32 as i32,
+        CL_INVALID_BUFFER_SIZE
+    );
+    assert_eq!(
+        client.call(f::clSVMAlloc, &[]) as u32 as i32,
+        CL_INVALID_OPERATION
+    );
     for len in [0, 8, 16, 24] {
         client.send_bytes(&vec![0xff; len]);
     }

@@ -27,7 +27,10 @@ fn every_way_out_is_refused() {
 fn devices_can_be_probed_from_inside() {
     let all = worker(&["--probe-all"]);
     let first = &all["platforms"][0];
-    assert!(first["devices"][0]["global_mem"].as_u64().unwrap() > 0, "{all}");
+    assert!(
+        first["devices"][0]["global_mem"].as_u64().unwrap() > 0,
+        "{all}"
+    );
     let name = first["name"].as_str().unwrap();
     let one = worker(&["--probe", "--platform", name]);
     assert_eq!(one["device"], first["devices"][0]["name"]);

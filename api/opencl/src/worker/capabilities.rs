@@ -106,7 +106,8 @@ pub(super) fn get_platform_info(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
         CL_PLATFORM_EXTENSIONS_WITH_VERSION => {
             let get = vendor.clGetPlatformInfo.ok_or(refused(CL_INVALID_VALUE))?;
             // SAFETY: the platform is the library's, and `ask` gives room for what it asks for.
-            let all = ask(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) });
+            let all =
+                ask(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) });
             give(turn, place, &named(&all.map_err(refused)?, is_carried))
         }
         CL_PLATFORM_HOST_TIMER_RESOLUTION => give(turn, place, &0u64.to_le_bytes()),
@@ -138,12 +139,17 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
         CL_DEVICE_EXTENSIONS_WITH_VERSION | CL_DEVICE_OPENCL_C_FEATURES => {
             let get = vendor.clGetDeviceInfo.ok_or(refused(CL_INVALID_VALUE))?;
             // SAFETY: the device is the library's, and `ask` gives room for what it asks for.
-            let all = ask(&|size, value, size_ret| unsafe { get(device, what, size, value, size_ret) });
+            let all =
+                ask(&|size, value, size_ret| unsafe { get(device, what, size, value, size_ret) });
             let all = all.map_err(refused)?;
-            give(turn, place, &match what {
-                CL_DEVICE_EXTENSIONS_WITH_VERSION => named(&all, is_carried),
-                _ => named(&all, |name| !FEATURES_NOT_CARRIED.contains(&name)),
-            })
+            give(
+                turn,
+                place,
+                &match what {
+                    CL_DEVICE_EXTENSIONS_WITH_VERSION => named(&all, is_carried),
+                    _ => named(&all, |name| !FEATURES_NOT_CARRIED.contains(&name)),
+                },
+            )
         }
         CL_DEVICE_EXECUTION_CAPABILITIES => give(turn, place, &1u64.to_le_bytes()), // kernels only
         // Mapped memory is a copy, so none is shared with the host.
@@ -203,8 +209,12 @@ mod tests {
 
     #[test]
     fn extensions_that_are_not_carried_are_left_out() {
-        let all = "cl_khr_byte_addressable_store cl_khr_3d_image_writes  cl_khr_fp64 cl_khr_il_program";
-        assert_eq!(carried_extensions(all), "cl_khr_byte_addressable_store cl_khr_fp64");
+        let all =
+            "cl_khr_byte_addressable_store cl_khr_3d_image_writes  cl_khr_fp64 cl_khr_il_program";
+        assert_eq!(
+            carried_extensions(all),
+            "cl_khr_byte_addressable_store cl_khr_fp64"
+        );
         let mut entries = vec![0u8; 2 * NAME_VERSION + 5];
         entries[4..15].copy_from_slice(b"cl_khr_fp64");
         entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_il");

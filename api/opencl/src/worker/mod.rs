@@ -16,6 +16,9 @@ mod queries;
 mod queues;
 mod transfers;
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Arc, OnceLock};
@@ -98,7 +101,15 @@ impl Library for OpenCl {
         };
         let place = (&raw mut status).cast();
         // SAFETY: the event is alive, and the place holds the four bytes that are asked for.
-        let error = unsafe { get(event, CL_EVENT_COMMAND_EXECUTION_STATUS, 4, place, null_mut()) };
+        let error = unsafe {
+            get(
+                event,
+                CL_EVENT_COMMAND_EXECUTION_STATUS,
+                4,
+                place,
+                null_mut(),
+            )
+        };
         match status {
             _ if error != CL_SUCCESS => Progress::Failed,
             CL_COMPLETE => {

@@ -25,7 +25,11 @@ unsafe impl Send for Chosen {}
 unsafe impl Sync for Chosen {}
 
 /// What a platform says of itself.
-pub(super) fn platform_text(vendor: &Vendor, platform: *mut c_void, what: u32) -> Result<String, i32> {
+pub(super) fn platform_text(
+    vendor: &Vendor,
+    platform: *mut c_void,
+    what: u32,
+) -> Result<String, i32> {
     let get = vendor.clGetPlatformInfo.ok_or(CL_INVALID_OPERATION)?;
     // SAFETY: the platform is one that the library gave, and `ask` gives room for what it asks for.
     ask_text(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) })
@@ -74,7 +78,15 @@ fn device_ids(vendor: &Vendor, platform: *mut c_void) -> Result<Vec<*mut c_void>
     }
     let mut ids = vec![null_mut(); count as usize];
     // SAFETY: there is room for `count`.
-    match unsafe { get(platform, CL_DEVICE_TYPE_ALL, count, ids.as_mut_ptr(), null_mut()) } {
+    match unsafe {
+        get(
+            platform,
+            CL_DEVICE_TYPE_ALL,
+            count,
+            ids.as_mut_ptr(),
+            null_mut(),
+        )
+    } {
         CL_SUCCESS => Ok(ids),
         error => Err(error),
     }

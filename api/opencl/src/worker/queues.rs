@@ -174,7 +174,10 @@ mod tests {
         assert_eq!(add_profiling(&[]), (vec![PROPERTIES, TIMES, 0], 0));
         assert_eq!(
             add_profiling(&[77, 5, PROPERTIES, OUT_OF_ORDER, 0]),
-            (vec![77, 5, PROPERTIES, OUT_OF_ORDER | TIMES, 0], OUT_OF_ORDER)
+            (
+                vec![77, 5, PROPERTIES, OUT_OF_ORDER | TIMES, 0],
+                OUT_OF_ORDER
+            )
         );
     }
 }

@@ -24,7 +24,12 @@ struct Command {
 
 impl Command {
     /// Reads buffer memory into `to`.
-    fn read(&self, vendor: &Vendor, blocking: u32, to: *mut c_void) -> Result<(*mut c_void, i32), i32> {
+    fn read(
+        &self,
+        vendor: &Vendor,
+        blocking: u32,
+        to: *mut c_void,
+    ) -> Result<(*mut c_void, i32), i32> {
         let function = vendor.clEnqueueReadBuffer.ok_or(CL_INVALID_OPERATION)?;
         let mut event = null_mut();
         // SAFETY: queue, buffer and events are this client's; `to` has `size` bytes, in the arena.
@@ -67,7 +72,9 @@ impl Command {
 
     /// Does nothing, in the command's place.
     fn pass(&self, vendor: &Vendor) -> Result<(*mut c_void, i32), i32> {
-        let function = vendor.clEnqueueMarkerWithWaitList.ok_or(CL_INVALID_OPERATION)?;
+        let function = vendor
+            .clEnqueueMarkerWithWaitList
+            .ok_or(CL_INVALID_OPERATION)?;
         let mut event = null_mut();
         // SAFETY: queue and events are this client's.
         let error = unsafe { function(self.queue, self.wait_count, self.wait_list, &mut event) };
@@ -96,7 +103,11 @@ impl Command {
         (event, error): (*mut c_void, i32),
         (kind, word, line): (u32, usize, usize),
     ) {
-        let event = if error == CL_SUCCESS { event } else { null_mut() };
+        let event = if error == CL_SUCCESS {
+            event
+        } else {
+            null_mut()
+        };
         turn.bind(word, kinds::CL_EVENT, event, kind.into(), false);
         if event.is_null() {
             return;
@@ -132,7 +143,9 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     let made = if flags & CL_MAP_WRITE_INVALIDATE_REGION == 0 {
         command.read(vendor, blocking, data)
     } else if command.is_inside(vendor) {
-        command.pass(vendor).map(|made| wait(vendor, blocking, made))
+        command
+            .pass(vendor)
+            .map(|made| wait(vendor, blocking, made))
     } else {
         Ok((null_mut(), CL_INVALID_VALUE))
     };

@@ -6,9 +6,7 @@ use crate::model::*;
 
 /// A Markdown page that says of each function how it is carried.
 pub fn generate(spec: &Spec) -> String {
-    let count = |wanted: fn(&Function) -> bool| {
-        spec.functions.iter().filter(|f| wanted(f)).count()
-    };
+    let count = |wanted: fn(&Function) -> bool| spec.functions.iter().filter(|f| wanted(f)).count();
     let all = spec.functions.len();
     let unsupported = count(|f| matches!(f.carried, Carried::Unsupported(_)));
     let local = count(|f| f.carried == Carried::Local);
@@ -24,7 +22,7 @@ pub fn generate(spec: &Spec) -> String {
     let _ = write!(
         page,
         "# Coverage: {name}\n\n\
-         Made from `api/{name}/spec.rs` by `cargo xtask docs`; a test compares the two.\n\n\
+         Made from `api/{name}/spec.rs` by `cargo run -p weir-api-{name} --example coverage`; a test compares the two.\n\n\
          Of {all} functions, {carried} are carried: {generated} are generated on both sides, {by_hand} \
          have a part written by hand, and {local} are composed of others in the guest library. The \
          other {unsupported} return the error given here.\n\n\

@@ -22,7 +22,10 @@ pub fn generate(spec: &Spec) -> String {
         quota,
         unsupported,
     } = spec.errors;
-    let functions = spec.functions.iter().map(|function| describe(spec, function));
+    let functions = spec
+        .functions
+        .iter()
+        .map(|function| describe(spec, function));
     let constants = spec.constants.iter().map(|constant| {
         let name = format_ident!("{}", constant.name);
         let ty = resolved_type(spec, &constant.ty);
@@ -101,14 +104,20 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
     let words = function.words;
     let command = matches!(function.carried, Carried::Command { .. });
     let mut params: Vec<TokenStream> = match command {
-        true => function.params.iter().filter_map(|param| describe_param(spec, function, param)).collect(),
+        true => function
+            .params
+            .iter()
+            .filter_map(|param| describe_param(spec, function, param))
+            .collect(),
         false => Vec::new(),
     };
     if let Some(new) = &function.new
         && command
     {
         let (passing, word) = (new_passing(function, new), new.word);
-        params.push(quote!(Param { name: "return", word: #word, optional: false, passing: #passing }));
+        params.push(
+            quote!(Param { name: "return", word: #word, optional: false, passing: #passing }),
+        );
     }
     if let Some(word) = function.done {
         params.push(quote!(Param {
@@ -130,12 +139,19 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
         Condition::Always => quote!(Some(|_| Some(1))),
         Condition::If(condition) => some_closure(spec, function, condition, 1),
     };
-    let holds = option(function.holds.as_ref().map(|e| closure(spec, function, e, 1)));
+    let holds = option(
+        function
+            .holds
+            .as_ref()
+            .map(|e| closure(spec, function, e, 1)),
+    );
     let device_time = function.device_time;
-    let word_of = |index: Option<usize>| option(index.map(|i| {
-        let word = function.params[i].word;
-        quote!(#word)
-    }));
+    let word_of = |index: Option<usize>| {
+        option(index.map(|i| {
+            let word = function.params[i].word;
+            quote!(#word)
+        }))
+    };
     let retains = word_of(function.retains);
     let releases = word_of(function.releases);
     quote!(Function {
@@ -160,7 +176,10 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
         Role::Scalar => quote!(Passing::Scalar),
         Role::Handle(kind) => quote!(Passing::Handle(#kind)),
         Role::Input { len, contents } => {
-            let len = option(len.as_ref().map(|e| closure(spec, function, e, size(param))));
+            let len = option(
+                len.as_ref()
+                    .map(|e| closure(spec, function, e, size(param))),
+            );
             let contents = describe_contents(contents);
             quote!(Passing::In { len: #len, contents: #contents })
         }
@@ -171,7 +190,9 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
         Role::Error => {
             // Null where nobody waits for the call.
             optional = true;
-            quote!(Passing::Out { len: Some(|_| Some(4)) })
+            quote!(Passing::Out {
+                len: Some(|_| Some(4))
+            })
         }
         Role::New(new) => new_passing(function, new),
         Role::Found { kind, len } => {
@@ -233,7 +254,10 @@ fn closure(spec: &Spec, function: &Function, expression: &Expression, size: i128
             }
         }
         Expression::Leaf(Leaf::Param(index))
-            if matches!(function.params[*index].resolved, Type::Int { signed: false, .. }) =>
+            if matches!(
+                function.params[*index].resolved,
+                Type::Int { signed: false, .. }
+            ) =>
         {
             let value = scalar(&function.params[*index]);
             return match size_u64 {

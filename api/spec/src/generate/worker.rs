@@ -22,10 +22,14 @@ pub fn generate(spec: &Spec) -> String {
     let types = types(spec);
     let vendor = vendor(spec);
     let words = spec.functions.iter().filter(|f| is_command(f)).map(words);
-    let by_hand = spec.functions.iter().filter(|f| is_by_hand(f)).map(|function| {
-        let name = format_ident!("{}", function.name);
-        quote!(fn #name(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made;)
-    });
+    let by_hand = spec
+        .functions
+        .iter()
+        .filter(|f| is_by_hand(f))
+        .map(|function| {
+            let name = format_ident!("{}", function.name);
+            quote!(fn #name(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made;)
+        });
     let calls = spec
         .functions
         .iter()
@@ -176,7 +180,9 @@ fn words(function: &Function) -> TokenStream {
         let (name, word) = (format_ident!("{}", param.name), param.word);
         quote!(pub const #name: usize = #word;)
     });
-    let done = function.done.map(|word| quote!(pub const done: usize = #word;));
+    let done = function
+        .done
+        .map(|word| quote!(pub const done: usize = #word;));
     let new = function.new.map(|new| {
         let word = new.word;
         quote!(pub const new: usize = #word;)
@@ -186,13 +192,17 @@ fn words(function: &Function) -> TokenStream {
 
 /// Whether answers can name objects of this kind, so that their pointers must be remembered.
 fn can_be_named(spec: &Spec, kind: usize) -> bool {
-    let answers = spec.functions.iter().flat_map(|f| &f.params).flat_map(|p| match &p.role {
-        Role::Output {
-            answers: Some(answers),
-            ..
-        } => answers.cases.iter().map(|(_, answer)| answer).collect(),
-        _ => Vec::new(),
-    });
+    let answers = spec
+        .functions
+        .iter()
+        .flat_map(|f| &f.params)
+        .flat_map(|p| match &p.role {
+            Role::Output {
+                answers: Some(answers),
+                ..
+            } => answers.cases.iter().map(|(_, answer)| answer).collect(),
+            _ => Vec::new(),
+        });
     answers.into_iter().any(|answer| match answer {
         Answer::Handles(named) => *named == kind,
         Answer::Properties(keys) => keys.iter().any(|(_, named)| *named == kind),
@@ -204,18 +214,20 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
     let doc = format!("Makes `{}`.", function.name);
     let unsupported = spec.errors.unsupported;
     let done = function.done.map(|word| quote!(turn.done_at(#word);));
-    let line = function
-        .params
-        .iter()
-        .find_map(|p| match &p.role {
-            Role::New(new) if function.device_time => new.parent,
-            _ => None,
+    let line = function.params.iter().find_map(|p| match &p.role {
+        Role::New(new) if function.device_time => new.parent,
+        _ => None,
+    });
+    let (lists, others): (Vec<_>, Vec<_>) =
+        function.params.iter().enumerate().partition(|(_, p)| {
+            matches!(
+                p.role,
+                Role::Input {
+                    contents: Contents::Strings { .. },
+                    ..
+                }
+            )
         });
-    let (lists, others): (Vec<_>, Vec<_>) = function
-        .params
-        .iter()
-        .enumerate()
-        .partition(|(_, p)| matches!(p.role, Role::Input { contents: Contents::Strings { .. }, .. }));
     let inputs = lists
         .into_iter()
         .chain(others)
@@ -229,7 +241,10 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
         Failure::Out(_) => quote!(let made = error == 0 && !result.is_null();),
         _ => quote!(let error: i32 = result; let made = error == 0;),
     };
-    let outputs = function.params.iter().map(|param| output(spec, function, param, line));
+    let outputs = function
+        .params
+        .iter()
+        .map(|param| output(spec, function, param, line));
     let returned = function.new.map(|new| {
         let (word, kind) = (new.word, new.kind);
         let named = can_be_named(spec, kind);
@@ -247,13 +262,13 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
         #[doc = #doc]
         #[allow(unused_variables, unused_mut, clippy::useless_conversion, clippy::unnecessary_cast)]
         pub fn #name(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
-            let Some(function) = vendor.#name else {
-                return Err(Refused(#unsupported));
-            };
             let call = turn.call;
             #done
             #error
             #(#inputs)*
+            let Some(function) = vendor.#name else {
+                return Err(Refused(#unsupported));
+            };
             turn.begin();
             let result = unsafe { function(#(#arguments),*) };
             #outcome
@@ -279,10 +294,15 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
             Contents::Plain => cast(param, quote!(turn.input(#word)?)),
             Contents::Bulk => cast(param, quote!(turn.bulk_input(#word)?)),
             Contents::String => cast(param, quote!(turn.string(#word)?)),
-            Contents::Handles(kind) => cast(param, quote!(turn.handles(#word, #kind)?.cast_const())),
+            Contents::Handles(kind) => {
+                cast(param, quote!(turn.handles(#word, #kind)?.cast_const()))
+            }
             Contents::Properties(keys) => {
                 let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
-                cast(param, quote!(turn.properties(#word, &[#(#keys),*])?.cast_const()))
+                cast(
+                    param,
+                    quote!(turn.properties(#word, &[#(#keys),*])?.cast_const()),
+                )
             }
             Contents::Strings { count, lengths } => {
                 let count = number(spec, function, count, 1);
@@ -338,7 +358,12 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
         Role::Callback(_) => quote!(None),
         Role::UserData => quote!(core::ptr::null_mut()),
         Role::GuestOnly { len: Some(len) } => {
-            let len = number(spec, function, len, i128::from(spec.element_size(&param.resolved)));
+            let len = number(
+                spec,
+                function,
+                len,
+                i128::from(spec.element_size(&param.resolved)),
+            );
             cast(param, quote!(turn.zeros(#len)?.cast_const()))
         }
         Role::GuestOnly { len: None } => match param.resolved {

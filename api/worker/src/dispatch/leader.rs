@@ -67,7 +67,9 @@ impl Dispatcher {
 
     /// Starts the first thread.
     pub(crate) fn start(self: Arc<Self>) -> std::io::Result<()> {
-        self.spawn().then_some(()).ok_or_else(std::io::Error::last_os_error)
+        self.spawn()
+            .then_some(())
+            .ok_or_else(std::io::Error::last_os_error)
     }
 
     /// Starts one more thread. Returns whether there is one.
@@ -244,7 +246,13 @@ impl Thread {
             Some(library) => {
                 turn::run(session, library, id, &self.command, &mut self.scratch, seat);
             }
-            None => turn::refuse(session, id, &self.command, 0, "of an API that is not offered"),
+            None => turn::refuse(
+                session,
+                id,
+                &self.command,
+                0,
+                "of an API that is not offered",
+            ),
         }
     }
 

@@ -23,7 +23,10 @@ pub(crate) fn attempts() -> Value {
         ("trace", done(unsafe { libc::ptrace(libc::PTRACE_TRACEME) })),
         ("signal the parent", signal_parent()),
         // SAFETY: gives this process, which is about to end, a user namespace.
-        ("unshare", done(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())),
+        (
+            "unshare",
+            done(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()),
+        ),
     ];
     let outcome = |result: &io::Result<()>| match result {
         Ok(()) => Value::from("allowed"),

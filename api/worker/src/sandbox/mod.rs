@@ -63,7 +63,10 @@ pub(crate) enum SandboxError {
     Backend(#[from] seccompiler::BackendError),
 }
 
-fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Result<T, SandboxError> {
+fn step<T, E: Into<io::Error>>(
+    step: &'static str,
+    result: Result<T, E>,
+) -> Result<T, SandboxError> {
     result.map_err(|source| SandboxError::Step {
         step,
         source: source.into(),
@@ -86,10 +89,16 @@ impl Sandbox {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
         )?;
         self.close_descriptors()?;
-        step("making the cache directory", std::fs::create_dir_all(&self.cache))?;
+        step(
+            "making the cache directory",
+            std::fs::create_dir_all(&self.cache),
+        )?;
         let cache = step("finding the cache directory", self.cache.canonicalize())?;
         let temporary = cache.join("tmp");
-        step("making the temporary directory", std::fs::create_dir_all(&temporary))?;
+        step(
+            "making the temporary directory",
+            std::fs::create_dir_all(&temporary),
+        )?;
         set_environment(&cache, &temporary);
         step(
             "forbidding core dumps",

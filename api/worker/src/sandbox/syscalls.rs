@@ -122,7 +122,10 @@ pub(super) fn restrict() -> Result<(), SandboxError> {
     }
     apply(refused, libc::EPERM)?;
     // Its flags are behind a pointer, where no filter sees them; without it, libc uses clone().
-    apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+    apply(
+        BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
+        libc::ENOSYS,
+    )
 }
 
 fn apply(rules: Rules, error: i32) -> Result<(), SandboxError> {

@@ -1,0 +1,150 @@
+//! What becomes of a few prototypes of every sort.
+
+use weir_spec::Spec;
+use weir_spec::model::*;
+
+const SPEC: &str = r#"
+#![api(name = "test", id = 7, library = "libtest.so", event = event)]
+#![errors(lost = -1, malformed = -2, quota = -3, unsupported = -4)]
+const BUSY: i32 = -9;
+const OWNER: u32 = 3;
+#[handle(-6)] type queue = *mut c_void;
+#[handle(-7)] type event = *mut c_void;
+struct part { start: u8, len: usize, last: u16 }
+unsafe extern "C" {
+    #[common]
+    fn parameters(
+        #[error] errcode: *mut i32,
+        #[arg(new(parent = q), optional)] done: *mut event,
+    );
+
+    #[new]
+    fn make(#[string] name: *const c_char, errcode: *mut i32) -> queue;
+
+    #[call(queued(wait == 0), blocks(wait), device_time)]
+    fn read(
+        q: queue,
+        wait: u32,
+        size: usize,
+        #[arg(len(size), bulk)] to: *mut c_void,
+        done: *mut event,
+    ) -> i32;
+
+    #[call(queued, by_hand(guest))]
+    fn cut(q: queue, #[len(2)] parts: *const part, #[arg(extra, len(1))] more: *const u16) -> i32;
+
+    fn ask(
+        q: queue,
+        what: u32,
+        room: usize,
+        #[arg(len(room), written(*size), optional, answers(what: OWNER = queue))] value: *mut c_void,
+        #[len(1)] size: *mut usize,
+    ) -> i32;
+
+    #[unsupported(BUSY)]
+    fn odd(anything: *mut *mut u8, errcode: *mut i32) -> *mut c_void;
+
+    #[call(queued, releases(q))]
+    fn free(q: queue) -> i32;
+}"#;
+
+fn spec() -> Spec {
+    Spec::parse("test.rs", SPEC).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn words(function: &Function) -> Vec<usize> {
+    function.params.iter().map(|param| param.word).collect()
+}
+
+#[test]
+fn an_object_that_is_returned_is_proposed_after_the_parameters() {
+    let spec = spec();
+    let make = &spec.functions[0];
+    assert_eq!(words(make), [0, 2]);
+    assert_eq!(make.words, 5);
+    assert_eq!(
+        make.new,
+        Some(New {
+            kind: 0,
+            parent: None,
+            word: 4
+        })
+    );
+    assert_eq!(make.failure, Failure::Out(1));
+    assert!(matches!(
+        make.params[0].role,
+        Role::Input {
+            len: None,
+            contents: Contents::String
+        }
+    ));
+}
+
+#[test]
+fn bulk_data_of_a_queued_call_has_a_complete_word() {
+    let spec = spec();
+    let read = &spec.functions[1];
+    assert_eq!(words(read), [0, 1, 2, 3, 5]);
+    assert_eq!((read.done, read.words), (Some(6), 8));
+    assert!(read.device_time && matches!(read.queued, Condition::If(_)));
+    assert!(matches!(
+        read.params[3].role,
+        Role::Output { bulk: true, .. }
+    ));
+    assert!(read.params[4].optional);
+    match read.params[4].role {
+        Role::New(new) => assert_eq!((new.kind, new.parent, new.word), (1, Some(0), 5)),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn structures_are_laid_out_as_in_c() {
+    let spec = spec();
+    let part = &spec.structs[0];
+    assert_eq!((part.size, part.align), (24, 8));
+    let cut = &spec.functions[2];
+    assert_eq!(spec.element_size(&cut.params[1].resolved), 24);
+    assert_eq!(spec.element_size(&cut.params[2].resolved), 2);
+    assert!(cut.params[2].extra && !cut.params[1].extra);
+}
+
+#[test]
+fn a_query_says_which_answers_are_handles() {
+    let spec = spec();
+    let ask = &spec.functions[3];
+    let Role::Output {
+        written: Some(_),
+        answers: Some(answers),
+        ..
+    } = &ask.params[3].role
+    else {
+        panic!("{:?}", ask.params[3]);
+    };
+    assert_eq!(answers.query, 1);
+    assert!(matches!(answers.cases[..], [(3, Answer::Handles(0))]));
+}
+
+#[test]
+fn what_is_not_carried_has_its_error_and_no_words() {
+    let spec = spec();
+    let odd = &spec.functions[4];
+    assert_eq!(odd.carried, Carried::Unsupported(-9));
+    assert_eq!((odd.words, odd.failure), (0, Failure::Out(1)));
+    let free = &spec.functions[5];
+    assert_eq!((free.releases, free.number), (Some(0), 5));
+}
+
+#[test]
+fn what_is_generated_is_rust() {
+    let spec = spec();
+    for code in [
+        weir_spec::generate::table::generate(&spec),
+        weir_spec::generate::worker::generate(&spec),
+    ] {
+        syn::parse_file(&code).unwrap();
+    }
+    let page = weir_spec::generate::coverage::generate(&spec);
+    assert!(page.contains("| `odd` | no: `BUSY` | | |"), "{page}");
+    assert!(page.contains("Of 6 functions, 5 are carried"), "{page}");
+}
