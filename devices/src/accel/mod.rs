@@ -14,6 +14,9 @@
 //! | `quota` | the tenant's device memory |
 //! | `worker` | processes: started ahead of need, given to one client, ended with it |
 //!
+//! `config` says what an accelerator is to be, `protocol` how messages look, `window` where arenas
+//! lie; `poller` and `bell` are what the thread sleeps on.
+//!
 //! Everything that comes from a tenant is hostile, and so is everything that its worker reports,
 //! for the worker runs the tenant's code.
 
@@ -38,5 +41,4 @@ pub use admit::{Admission, Decision, Fifo, Request};
 pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling};
 pub use local::{LocalError, LocalServer};
 pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};
-pub use quota::{Quota, Taken};
 pub use virtio::Accel;
