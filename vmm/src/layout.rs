@@ -163,7 +163,7 @@ mod tests {
         for pair in places.windows(2) {
             assert!(pair[0].end <= pair[1].start, "{pair:x?}");
         }
-        assert!(BOOT_STACK < PAGE_TABLES && BOOT_STACK >= ZERO_PAGE + 4096);
-        assert!(CMDLINE + CMDLINE_MAX as u64 <= CONVENTIONAL_END);
+        const { assert!(BOOT_STACK < PAGE_TABLES && BOOT_STACK >= ZERO_PAGE + 4096) };
+        const { assert!(CMDLINE + CMDLINE_MAX as u64 <= CONVENTIONAL_END) };
     }
 }

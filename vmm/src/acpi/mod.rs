@@ -146,7 +146,7 @@ fn madt(cpus: u32) -> Vec<u8> {
     for id in 0..cpus as u8 {
         madt.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
     }
-    madt.add_structure(IoApic::new(cpus as u8, layout::IO_APIC, 0));
+    madt.add_structure(IoApic::new(0, layout::IO_APIC, 0));
     bytes(&madt)
 }
 

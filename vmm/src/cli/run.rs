@@ -9,6 +9,7 @@ use super::{Failure, parse_duration};
 use crate::accelerators;
 use crate::boot;
 use crate::config::{self, Config, units};
+use crate::doctor::limits::host_memory;
 use crate::layout;
 use crate::run::{self, Options, RunError};
 use crate::spec::{DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, VmSpec};
@@ -119,7 +120,22 @@ fn spec(args: RunArgs) -> Result<VmSpec, Failure> {
     spec.cpus = args.cpus.unwrap_or(spec.cpus);
     spec.memory = args.memory.unwrap_or(spec.memory);
     spec.disks.extend(args.disks);
+    check_memory(&spec)?;
     Ok(spec)
+}
+
+/// Refuses a machine with more memory than the host has.
+fn check_memory(spec: &VmSpec) -> Result<(), Failure> {
+    let host = host_memory().map_err(|error| Failure::other(&error))?;
+    if spec.memory <= host {
+        return Ok(());
+    }
+    Err(Failure::usage_text(format!(
+        "machine `{}` wants {} MiB of memory, and this host has {} MiB; give it less",
+        spec.name,
+        spec.memory >> 20,
+        host >> 20
+    )))
 }
 
 fn from_config(path: &std::path::Path, vm: Option<&str>, checked: bool) -> Result<VmSpec, Failure> {
@@ -237,6 +253,10 @@ mod tests {
             (vec!["--kernel", "/dev/null"], "not a kernel"),
             (vec!["--kernel", path, "--cpus", "0"], "1..=16"),
             (vec!["--kernel", path, "--memory", "1Gb"], "512MiB"),
+            (
+                vec!["--kernel", path, "--memory", "999TiB"],
+                "this host has",
+            ),
             (
                 vec!["--kernel", path, "--memory", "64MiB"],
                 "at least 128MiB",

@@ -7,6 +7,8 @@ mod opencl;
 use clap::Args;
 use serde::Serialize;
 
+use crate::accelerators::worker_path;
+
 /// Arguments of `weir doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if machines can run here, 1 if something prevents it.")]
@@ -34,7 +36,7 @@ pub enum Level {
 /// One thing found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about: `kvm`, `opencl`, `sandbox`, `limits` or `memory`.
+    /// What it is about: `kvm`, `opencl`, `worker`, `sandbox`, `limits` or `memory`.
     pub topic: &'static str,
     /// How much it matters.
     pub level: Level,
@@ -94,6 +96,7 @@ pub fn doctor(args: &DoctorArgs) -> u8 {
     let findings: Vec<Finding> = kvm_findings
         .into_iter()
         .chain(opencl_findings)
+        .chain([worker()])
         .chain(limits::examine())
         .collect();
     match args.json {
@@ -114,6 +117,28 @@ pub fn doctor(args: &DoctorArgs) -> u8 {
             .iter()
             .any(|finding| finding.level == Level::Problem),
     )
+}
+
+/// Whether the program is there that executes guests' calls.
+fn worker() -> Finding {
+    match worker_path() {
+        Ok(path) if path.is_file() => {
+            Finding::good("worker", format!("{} is there", path.display()))
+        }
+        Ok(path) => Finding::warning(
+            "worker",
+            format!(
+                "{} is missing: machines run, but without accelerators",
+                path.display()
+            ),
+            "install `weir-worker` beside `weir`; `cargo build` builds both",
+        ),
+        Err(error) => Finding::warning(
+            "worker",
+            format!("this program's own folder cannot be told: {error}"),
+            "mount /proc",
+        ),
+    }
 }
 
 fn text(findings: &[Finding]) -> String {

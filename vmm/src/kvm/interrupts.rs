@@ -185,6 +185,9 @@ impl Msix for MsixVectors {
         if !vector.attached {
             self.routing.vm.register_irqfd(&vector.event, vector.gsi)?;
             vector.attached = true;
+            // KVM has looked at what was pending and delivers it, but leaves the count. A later
+            // event it takes away at once, so this can only remove what has been seen to.
+            let _ = vector.event.read();
         }
         Ok(())
     }
@@ -204,5 +207,52 @@ impl Drop for MsixVectors {
                 log::warn!("detaching interrupt {}: {error}", vector.gsi);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kvm::vm::{self, Vm};
+
+    /// A device with one vector, or nothing without KVM.
+    fn one_vector() -> Option<(Vm, Arc<dyn Msix>)> {
+        let Ok(kvm) = vm::open() else {
+            eprintln!("skipped: there is no usable /dev/kvm");
+            return None;
+        };
+        let memory = crate::memory::create(crate::layout::MEMORY_MIN).unwrap();
+        let vm = Vm::new(&kvm, memory).unwrap();
+        let msix = Routing::new(vm.fd().clone()).unwrap().msix(1).unwrap();
+        Some((vm, msix))
+    }
+
+    #[test]
+    fn a_masked_vector_keeps_what_is_pending() {
+        let Some((_vm, msix)) = one_vector() else {
+            return;
+        };
+        let event = msix.event(0).unwrap();
+        let pending = || event.read().is_ok();
+        event.write(1).unwrap();
+        assert!(pending(), "before it is programmed");
+        msix.program(0, 0xfee0_0000, 0x41, false).unwrap();
+        event.write(1).unwrap();
+        assert!(!pending(), "KVM takes it");
+        msix.program(0, 0xfee0_0000, 0x41, true).unwrap();
+        event.write(1).unwrap();
+        msix.program(0, 0xfee0_0000, 0x42, true).unwrap();
+        msix.program(0, 0xfee0_0000, 0x42, false).unwrap();
+        assert!(!pending(), "delivered on unmasking");
+    }
+
+    #[test]
+    fn a_vector_that_is_not_there_is_refused() {
+        let Some((_vm, msix)) = one_vector() else {
+            return;
+        };
+        assert!(msix.event(1).is_err());
+        let error = msix.program(1, 0, 0, false).unwrap_err();
+        assert!(error.to_string().contains("vector 1"), "{error}");
     }
 }

@@ -103,6 +103,10 @@ fn run(id: usize, mut vcpu: VcpuFd, stop: &AtomicBool, platform: &Platform, end:
     while !stop.load(Ordering::Acquire) {
         match step(&mut vcpu, platform) {
             Ok(None) => {}
+            Ok(Some(Ending::TripleFault)) => {
+                log_state(id, &vcpu);
+                return end.set(Ending::TripleFault);
+            }
             Ok(Some(ending)) => return end.set(ending),
             Err(why) => return end.set(Ending::Failed(format!("processor {id}: {why}"))),
         }
@@ -144,6 +148,22 @@ fn step(vcpu: &mut VcpuFd, platform: &Platform) -> Result<Option<Ending>, String
         }
     }
     Ok(None)
+}
+
+/// Leaves for whoever looks into a triple fault where it happened.
+fn log_state(id: usize, vcpu: &VcpuFd) {
+    if let (Ok(registers), Ok(system)) = (vcpu.get_regs(), vcpu.get_sregs()) {
+        log::warn!(
+            "triple fault of processor {id}: rip {:#x}, rsp {:#x}, cr0 {:#x}, cr2 {:#x}, cr3 {:#x}, \
+             idt {:#x}",
+            registers.rip,
+            registers.rsp,
+            system.cr0,
+            system.cr2,
+            system.cr3,
+            system.idt.base
+        );
+    }
 }
 
 /// KVM met an instruction that it had to emulate and could not.

@@ -240,7 +240,7 @@ mod tests {
             (0x2000, 0x1000),
             (0, 0x8000),
             (0x7000, 0x2000),
-            (u64::MAX & !0xfff, 0x1000),
+            (!0xfff, 0x1000),
         ] {
             assert!(check(offset, len).is_err(), "{offset:#x} {len:#x}");
         }
@@ -256,6 +256,71 @@ mod tests {
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
         assert!(Mapping::new(file.as_fd(), 4096).is_ok());
         assert!(Mapping::new(file.as_fd(), 8192).is_err());
+    }
+
+    /// What a guest sees that reads a word at the start of the PCI hole, tells it through a port, and
+    /// adds one to it.
+    fn guest_reads(vcpu: &mut kvm_ioctls::VcpuFd) -> u32 {
+        use kvm_ioctls::VcpuExit;
+        loop {
+            match vcpu.run().unwrap() {
+                VcpuExit::MmioRead(crate::layout::PCI_HOLE, data) => data.fill(0xff),
+                VcpuExit::MmioWrite(crate::layout::PCI_HOLE, _) => {}
+                VcpuExit::IoOut(0x10, data) => {
+                    return u32::from_le_bytes(data.try_into().unwrap());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_reaches_what_is_mapped_where_the_bar_is() {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileExt;
+
+        use vm_memory::{Bytes, GuestAddress};
+
+        use crate::layout::{KERNEL, MEMORY_MIN, PCI_HOLE};
+
+        const PROGRAM: [u8; 13] = [
+            0xbb, 0x00, 0x00, 0x00, 0xc0, // mov ebx, PCI_HOLE
+            0x8b, 0x03, // again: mov eax, [rbx]
+            0xe7, 0x10, // out 0x10, eax
+            0xff, 0x03, // inc dword [rbx]
+            0xeb, 0xf8, // jmp again
+        ];
+        let Ok(kvm) = crate::kvm::vm::open() else {
+            eprintln!("skipped: there is no usable /dev/kvm");
+            return;
+        };
+        let memory = crate::memory::create(MEMORY_MIN).unwrap();
+        memory.write_slice(&PROGRAM, GuestAddress(KERNEL)).unwrap();
+        crate::boot::registers::write_tables(&memory).unwrap();
+        let vm = Arc::new(Vm::new(&kvm, memory).unwrap());
+        let mut vcpu = crate::kvm::vcpu::create(&vm, 0, 1, KERNEL).unwrap();
+        let flags = rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let file = std::fs::File::from(rustix::fs::memfd_create("test", flags).unwrap());
+        file.set_len(8192).unwrap();
+        file.write_at(&41u32.to_le_bytes(), 0).unwrap();
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+
+        let window = KvmWindow::new(vm, 1 << 20);
+        window.map(0x1000, 8192, file.as_fd()).unwrap();
+        assert_eq!(guest_reads(&mut vcpu), u32::MAX);
+        window.moved(Some(PCI_HOLE - 0x1000));
+        // It added one on its way to the next reading.
+        assert_eq!(guest_reads(&mut vcpu), 42);
+        assert_eq!(guest_reads(&mut vcpu), 43);
+        window.moved(None);
+        assert_eq!(guest_reads(&mut vcpu), u32::MAX);
+        window.moved(Some(PCI_HOLE - 0x1000));
+        window.unmap(0x1000).unwrap();
+        assert_eq!(guest_reads(&mut vcpu), u32::MAX);
+        window.map(0x1000, 4096, file.as_fd()).unwrap();
+        assert_eq!(guest_reads(&mut vcpu), 44);
+        assert!(window.map(0x1000, 4096, file.as_fd()).is_err());
+        assert!(window.unmap(0x2000).is_err());
     }
 
     proptest! {
