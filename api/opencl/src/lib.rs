@@ -6,8 +6,7 @@
 /// What the mediator knows of OpenCL; generated from the spec.
 #[allow(
     unused_parens,
-    clippy::useless_conversion,
-    clippy::unnecessary_cast,
+    clippy::all,
     reason = "generated expressions are put together from parts"
 )]
 pub mod table {

@@ -116,15 +116,27 @@ pub trait Library: Send + Sync {
     /// Makes the call whose turn it is.
     fn make(&self, turn: &mut Turn<'_>) -> Made;
 
-    /// How far the command of `event` has come. `event` is one that [`Turn::track`] was given.
-    fn progress(&self, event: *mut c_void) -> Progress;
+    /// How far the command of `event` has come.
+    ///
+    /// # Safety
+    ///
+    /// `event` is one that [`Turn::track`] was given and that has not been released.
+    unsafe fn progress(&self, event: *mut c_void) -> Progress;
 
-    /// Lets go of an event that [`Turn::track`] was given.
-    fn release(&self, event: *mut c_void);
+    /// Lets go of an event.
+    ///
+    /// # Safety
+    ///
+    /// As for [`progress`](Self::progress).
+    unsafe fn release(&self, event: *mut c_void);
 
     /// Calls `notify` with `data`, from any thread, when the command of `event` has ended, at once if
     /// it has already. Returns whether it will.
-    fn notify(
+    ///
+    /// # Safety
+    ///
+    /// As for [`progress`](Self::progress); and `notify` may be called with `data` whenever it may be.
+    unsafe fn notify(
         &self,
         event: *mut c_void,
         notify: extern "C" fn(*mut c_void),

@@ -97,7 +97,8 @@ impl Tracker {
         for line in lines.iter_mut() {
             let mut index = 0;
             while let Some(command) = line.commands.get(index) {
-                let progress = command.library.progress(command.event);
+                // SAFETY: what is in the list has not been released.
+                let progress = unsafe { command.library.progress(command.event) };
                 if progress != Progress::Pending {
                     self.end(session, line.commands.remove(index), progress);
                 } else if line.ordered {
@@ -122,13 +123,18 @@ impl Tracker {
         if let Some(at) = command.done {
             write_done(session, at, word);
         }
-        command.library.release(command.event);
+        // SAFETY: the command has been taken out of the list, so this is the last use of the event.
+        unsafe { command.library.release(command.event) };
         session.report(command.id, Event::Executed { device_ns });
     }
 
     /// Has the library call `notify` with `data` when the next command ends. For a thread that is
     /// about to sleep; it sweeps once more afterwards.
-    pub fn watch(&self, notify: extern "C" fn(*mut c_void), data: *mut c_void) {
+    ///
+    /// # Safety
+    ///
+    /// `notify` may be called with `data` at any later time, from any thread.
+    pub unsafe fn watch(&self, notify: extern "C" fn(*mut c_void), data: *mut c_void) {
         if self.is_empty() {
             return;
         }
@@ -137,7 +143,10 @@ impl Tracker {
             let next = if line.ordered { 1 } else { line.commands.len() };
             for command in line.commands.iter_mut().take(next) {
                 if !command.watched {
-                    command.watched = command.library.notify(command.event, notify, data);
+                    // SAFETY: what is in the list has not been released; the caller answers for the
+                    // rest.
+                    command.watched =
+                        unsafe { command.library.notify(command.event, notify, data) };
                 }
             }
         }

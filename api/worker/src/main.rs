@@ -107,10 +107,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let socket = arguments.socket.context("a worker needs a socket")?;
     // SAFETY: fcntl on a number that is no descriptor fails, and does nothing else.
-    anyhow::ensure!(
-        unsafe { libc::fcntl(socket, libc::F_GETFD) } >= 0,
-        "there is no descriptor {socket}"
-    );
+    let is_open = unsafe { libc::fcntl(socket, libc::F_GETFD) } >= 0;
+    anyhow::ensure!(is_open, "there is no descriptor {socket}");
     // SAFETY: the descriptor is open, and whoever started this process left it to us.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     let served = sandbox

@@ -38,7 +38,7 @@ use generated::Vendor;
     non_upper_case_globals,
     dead_code,
     unused_parens,
-    clippy::missing_safety_doc,
+    clippy::all,
     clippy::undocumented_unsafe_blocks,
     reason = "the names are C's, and what is generated is explained in its generator"
 )]
@@ -94,7 +94,7 @@ impl Library for OpenCl {
         generated::make(self, &self.vendor, turn)
     }
 
-    fn progress(&self, event: *mut c_void) -> Progress {
+    unsafe fn progress(&self, event: *mut c_void) -> Progress {
         let mut status = 0i32;
         let Some(get) = self.vendor.clGetEventInfo else {
             return Progress::Failed;
@@ -124,14 +124,14 @@ impl Library for OpenCl {
         }
     }
 
-    fn release(&self, event: *mut c_void) {
+    unsafe fn release(&self, event: *mut c_void) {
         if let Some(release) = self.vendor.clReleaseEvent {
             // SAFETY: the event is alive and this reference of it is ours.
             unsafe { release(event) };
         }
     }
 
-    fn notify(
+    unsafe fn notify(
         &self,
         event: *mut c_void,
         notify: extern "C" fn(*mut c_void),

@@ -260,7 +260,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
     };
     quote! {
         #[doc = #doc]
-        #[allow(unused_variables, unused_mut, clippy::useless_conversion, clippy::unnecessary_cast)]
+        #[allow(unused_variables, unused_mut)]
         pub fn #name(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
             let call = turn.call;
             #done

@@ -108,7 +108,8 @@ impl Dispatcher {
     /// Has the event written when the next of the outstanding commands ends.
     fn watch(&self) {
         let event = (&raw const self.event).cast_mut().cast();
-        self.session.tracker.watch(write_event, event);
+        // SAFETY: the dispatcher lives as long as the process: its threads never end.
+        unsafe { self.session.tracker.watch(write_event, event) };
     }
 }
 

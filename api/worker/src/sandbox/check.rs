@@ -22,11 +22,7 @@ pub(crate) fn attempts() -> Value {
         // SAFETY: stops nobody: it is refused, or this process is traced by its parent.
         ("trace", done(unsafe { libc::ptrace(libc::PTRACE_TRACEME) })),
         ("signal the parent", signal_parent()),
-        // SAFETY: gives this process, which is about to end, a user namespace.
-        (
-            "unshare",
-            done(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()),
-        ),
+        ("unshare", unshare()),
     ];
     let outcome = |result: &io::Result<()>| match result {
         Ok(()) => Value::from("allowed"),
@@ -44,6 +40,11 @@ pub(crate) fn attempts() -> Value {
 fn socket(family: i32) -> io::Result<()> {
     // SAFETY: opens a socket that the end of this process closes.
     done(unsafe { libc::socket(family, libc::SOCK_STREAM, 0) }.into())
+}
+
+fn unshare() -> io::Result<()> {
+    // SAFETY: gives this process, which is about to end, a user namespace.
+    done(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())
 }
 
 fn parent_memory() -> io::Result<()> {
