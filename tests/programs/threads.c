@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Four threads in one context, each with a queue, a kernel and buffers of its own. */
+/*
+ * Four threads in one context, each with a queue, a kernel and buffers of its own,
+ * and one that waits all the time and holds nobody up.
+ */
 #include <pthread.h>
 
 #include "common.h"
@@ -70,16 +73,32 @@ static void *work(void *argument)
 	return NULL;
 }
 
+static cl_event user;
+static volatile int waited;
+
+static void *wait_for_user_event(void *unused)
+{
+	CL(clWaitForEvents(1, &user));
+	waited = 1;
+	return unused;
+}
+
 int main(void)
 {
-	pthread_t threads[THREADS];
+	pthread_t threads[THREADS], waiter;
 
 	setup();
 	program = build(source, "");
+	CLE(user = clCreateUserEvent(context, &err));
+	CHECK(pthread_create(&waiter, NULL, wait_for_user_event, NULL) == 0);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CHECK(pthread_create(&threads[i], NULL, work, (void *)i) == 0);
 	for (int i = 0; i < THREADS; i++)
 		CHECK(pthread_join(threads[i], NULL) == 0);
+	CHECK(!waited);
+	CL(clSetUserEventStatus(user, CL_COMPLETE));
+	CHECK(pthread_join(waiter, NULL) == 0 && waited);
+	CL(clReleaseEvent(user));
 	for (int i = 0; i < THREADS; i++)
 		printf("thread %d: %016llx\n", i, (unsigned long long)hashes[i]);
 	CL(clReleaseProgram(program));
