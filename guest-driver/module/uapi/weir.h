@@ -161,8 +161,7 @@ struct weir_wait {
  * @stream_offset: where the ring of commands begins
  * @stream_size: its bytes
  * @data_offset: where inputs, outputs and bulk data begin
- * @consumed: bytes of the stream that the device has taken so far
- * @consumed_batches: announcements that the device has taken so far
+ * @consumed: announcements that the device has taken so far
  * @sleepers: threads that sleep in WEIR_IOC_WAIT; written by the driver
  * @events: number of things that happened outside of any call
  * @async_error: first error of a call for which nobody waits
@@ -188,8 +187,7 @@ struct weir_arena_header {
 	__le32 data_offset;
 	__u8 unused0[20];
 	__le64 consumed;
-	__le64 consumed_batches;
-	__u8 unused1[48];
+	__u8 unused1[56];
 	__le32 sleepers;
 	__u8 unused2[60];
 	__le32 events;

@@ -2,7 +2,6 @@
 //! that brings them into a guest.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -139,35 +138,21 @@ fn cargo(layout: &Layout, arguments: &[&str], packages: &[&str]) -> Result<()> {
 fn test_programs(layout: &Layout) -> Result<PathBuf> {
     let sources = layout.root().join("tests/programs");
     let folder = layout.target().join("programs");
-    fs::create_dir_all(&folder)?;
+    process::run(
+        Command::new("make")
+            .arg("-C")
+            .arg(&sources)
+            .arg(format!("BUILD={}", folder.display()))
+            .env_remove("MAKEFLAGS"),
+    )?;
     for entry in fs::read_dir(&sources).with_context(|| format!("reading {}", sources.display()))? {
         let source = entry?.path();
-        let name = source.file_stem().context("a source has a name")?;
-        match source.extension().and_then(|extension| extension.to_str()) {
-            Some("c") => {
-                let program = folder.join(name);
-                process::run(
-                    Command::new("gcc")
-                        .args([
-                            "-std=gnu11",
-                            "-O2",
-                            "-Wall",
-                            "-Wextra",
-                            "-Werror",
-                            "-pthread",
-                        ])
-                        .arg("-o")
-                        .arg(&program)
-                        .arg(&source)
-                        .args(["-lOpenCL", "-lm"]),
-                )?;
-            }
-            Some("py" | "cl") => {
-                let copy = folder.join(source.file_name().context("a source has a name")?);
-                fs::copy(&source, &copy)?;
-                fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-            }
-            _ => {}
+        if source
+            .extension()
+            .is_some_and(|extension| extension == "py")
+        {
+            let copy = folder.join(source.file_name().context("a source has a name")?);
+            fs::copy(&source, &copy)?;
         }
     }
     Ok(folder)

@@ -30,7 +30,7 @@ fn command_line(folder: &str, program: &str) -> String {
         .next()
         .is_some_and(|name| name.ends_with(".py"))
     {
-        format!("cd {folder} && python3 ./{program}")
+        format!("cd {folder} && /usr/bin/python3 ./{program}")
     } else {
         format!("cd {folder} && ./{program}")
     }

@@ -20,9 +20,9 @@ use crate::progress;
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the tests with real guests whose names contain this; may be repeated.
+    /// Only the tests with real guests whose names contain this.
     #[arg(long, value_name = "NAME")]
-    guest: Vec<String>,
+    guest: Option<String>,
 }
 
 /// Time for all tests with real guests; the rig is slow.
@@ -78,7 +78,7 @@ pub fn main(args: Args) -> Result<ExitCode> {
     let layout = Layout::discover()?;
     let kernels = setup::prepare(&layout, false)?;
     let mut tally = Tally::default();
-    if args.guest.is_empty() {
+    if args.guest.is_none() {
         tally.check("formatting", || {
             cargo(&layout, &["fmt", "--all", "--check"])
         });
@@ -107,7 +107,7 @@ pub fn main(args: Args) -> Result<ExitCode> {
         },
     );
     match product {
-        Some(product) => guest_tests(&layout, &product, &args.guest, &mut tally)?,
+        Some(product) => guest_tests(&layout, &product, args.guest.as_deref(), &mut tally)?,
         None => progress::step("no tests with guests: there is nothing to run"),
     }
     println!(
@@ -165,12 +165,12 @@ fn unit_tests(layout: &Layout, tally: &mut Tally) -> Result<()> {
 fn guest_tests(
     layout: &Layout,
     product: &Product,
-    only: &[String],
+    only: Option<&str>,
     tally: &mut Tally,
 ) -> Result<()> {
     let environment = guests::environment(layout, product)?;
     let mut command = vec![product.bin.join("weir-e2e").into_os_string()];
-    command.extend(only.iter().map(OsString::from));
+    command.extend(only.map(OsString::from));
     guests::run(layout, "real guests", &command, environment, GUEST_TESTS)?;
     read_results(&layout.target().join("e2e/results.json"), tally)
 }

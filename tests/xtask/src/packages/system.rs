@@ -72,6 +72,11 @@ const NEEDS: &[Need] = &[
         package: "pocl-opencl-icd",
         present: || Path::new("/etc/OpenCL/vendors/pocl.icd").exists(),
     },
+    Need {
+        // For the test that compares a Python program in a guest with the same on the host.
+        package: "python3-pyopencl",
+        present: || Path::new("/usr/lib/python3/dist-packages/pyopencl").exists(),
+    },
 ];
 
 /// Installs what is missing, after printing it. Needs root, or sudo, only if something is.
