@@ -1094,7 +1094,7 @@ unsafe extern "C" {
 
     // OpenCL 1.1
 
-    #[unsupported]
+    #[local]
     fn clSetEventCallback(
         event: cl_event,
         command_exec_callback_type: cl_int,
@@ -1111,7 +1111,7 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
+    #[local]
     fn clSetMemObjectDestructorCallback(
         memobj: cl_mem,
         pfn_notify: Option<unsafe extern "C" fn(cl_mem, *mut c_void)>,
@@ -1647,7 +1647,7 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
+    #[local]
     fn clSetContextDestructorCallback(
         context: cl_context,
         pfn_notify: Option<unsafe extern "C" fn(cl_context, *mut c_void)>,

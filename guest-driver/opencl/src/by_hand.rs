@@ -12,6 +12,7 @@
 )]
 
 mod buffers;
+mod callbacks;
 mod icd;
 mod kernels;
 mod maps;
@@ -32,6 +33,7 @@ use crate::generated::{
 };
 
 pub use buffers::*;
+pub use callbacks::*;
 pub use icd::*;
 pub use kernels::*;
 pub use maps::*;

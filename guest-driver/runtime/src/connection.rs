@@ -10,7 +10,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use weir_wire::arena::{Arena, DATA_OFFSET};
+use weir_wire::arena::{self, Arena, DATA_OFFSET};
 
 use crate::cache::Cache;
 use crate::deferred::Deferred;
@@ -132,9 +132,13 @@ impl Library {
     }
 }
 
+fn is_talkative() -> bool {
+    std::env::var_os("WEIR_LOG").is_some()
+}
+
 fn explain(error: &Unavailable) {
     use std::error::Error;
-    if std::env::var_os("WEIR_LOG").is_none() {
+    if !is_talkative() {
         return;
     }
     let mut line = format!("weir: {error}");
@@ -261,17 +265,27 @@ impl Connection {
     }
 
     fn sent(&self, result: Result<(), Lost>) -> Result<(), Code> {
-        result.map_err(|Lost| {
-            self.gone.store(true, Ordering::Relaxed);
-            self.lost()
-        })
+        result.map_err(|Lost| self.end())
+    }
+
+    /// Takes note that the client is over.
+    fn end(&self) -> Code {
+        if !self.gone.swap(true, Ordering::Relaxed) && is_talkative() {
+            let why = match self.arena.lost() {
+                Some(reason) if reason == arena::Lost::Worker as u32 => "its worker is gone",
+                Some(reason) if reason == arena::Lost::Protocol as u32 => "it broke the protocol",
+                Some(_) => "it was ended",
+                None => "the device is gone",
+            };
+            eprintln!("weir: this process has lost the accelerator: {why}");
+        }
+        self.lost()
     }
 
     /// Waits for an answer, and ends the transfers that are complete by then.
     pub(crate) fn wait(&self, lane: &Lane<'_>, seq: u32) -> Result<u64, Code> {
         let Some(value) = lane.wait(&self.arena, &*self.transport, seq) else {
-            self.gone.store(true, Ordering::Relaxed);
-            return Err(self.lost());
+            return Err(self.end());
         };
         self.stream.answered();
         self.deferred.collect(&self.arena);

@@ -13,6 +13,7 @@ use weir_guest::call::Bulk;
 use weir_guest::memory::Region;
 use weir_guest::objects::Object;
 
+use super::callbacks::AtEnd;
 use super::transfers::{fill_new, largest_piece};
 use super::{LIBRARY, answer, code, object, pointer, status};
 use crate::generated::{
@@ -31,6 +32,8 @@ pub struct Buffer {
     pub host: HostMemory,
     /// Its mapped parts.
     pub maps: Vec<Map>,
+    /// Called when it is gone.
+    pub at_end: AtEnd,
 }
 
 /// A place in the program's memory.
@@ -132,6 +135,7 @@ unsafe fn create(
         size,
         host: HostMemory(host),
         maps: Vec::new(),
+        at_end: AtEnd::default(),
     }));
     Ok(made)
 }
@@ -163,6 +167,7 @@ fn look_up(part: &Object) -> Result<Buffer, Code> {
         size,
         host: HostMemory(host),
         maps: Vec::new(),
+        at_end: AtEnd::default(),
     })
 }
 

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Functions of the program that are called when an event is complete or an object gone. */
+#include <unistd.h>
+
+#include "common.h"
+
+static volatile int completed, gone[3], order;
+static cl_event user;
+
+static void CL_CALLBACK on_event(cl_event event, cl_int status, void *data)
+{
+	cl_uint type;
+
+	CL(clGetEventInfo(event, CL_EVENT_COMMAND_TYPE, sizeof(type), &type, NULL));
+	CHECK(status == CL_COMPLETE && data == &completed);
+	__sync_fetch_and_add(&completed, 1);
+}
+
+static void CL_CALLBACK on_end(cl_mem buffer, void *data)
+{
+	(void)buffer;
+	gone[(int *)data - gone] = ++order;
+}
+
+static void wait_for(volatile int *value, int wanted)
+{
+	for (int i = 0; i < 10000 && *value != wanted; i++)
+		usleep(1000);
+	CHECK(*value == wanted);
+}
+
+int main(void)
+{
+	unsigned char byte = 1;
+	cl_event event;
+
+	setup();
+	cl_command_queue queue = make_queue(0);
+	cl_mem buffer = make_buffer(CL_MEM_READ_WRITE, 4096, NULL);
+
+	CLE(user = clCreateUserEvent(context, &err));
+	CL(clEnqueueFillBuffer(queue, buffer, &byte, 1, 0, 4096, 1, &user, &event));
+	CL(clSetEventCallback(event, CL_COMPLETE, on_event, (void *)&completed));
+	CL(clFlush(queue));
+	usleep(50000);
+	CHECK(completed == 0);
+	CL(clSetUserEventStatus(user, CL_COMPLETE));
+	wait_for(&completed, 1);
+	CL(clSetEventCallback(event, CL_COMPLETE, on_event, (void *)&completed));
+	wait_for(&completed, 2);
+	CHECK(clSetEventCallback(event, CL_QUEUED + 1, on_event, NULL) == CL_INVALID_VALUE);
+	CHECK(clSetEventCallback(event, CL_COMPLETE, NULL, NULL) == CL_INVALID_VALUE);
+	CL(clReleaseEvent(event));
+	CL(clReleaseEvent(user));
+	printf("called when complete\n");
+
+	for (int i = 0; i < 3; i++)
+		CL(clSetMemObjectDestructorCallback(buffer, on_end, (void *)&gone[i]));
+	CL(clRetainMemObject(buffer));
+	CL(clReleaseMemObject(buffer));
+	CL(clFinish(queue));
+	CHECK(order == 0);
+	CL(clReleaseMemObject(buffer));
+	wait_for(&order, 3);
+	CHECK(gone[2] == 1 && gone[1] == 2 && gone[0] == 3);
+	printf("called when gone, the last first\n");
+	CL(clReleaseCommandQueue(queue));
+	teardown();
+	return 0;
+}
