@@ -3,7 +3,8 @@
 //! From the bottom up: [`layout`] says where everything lies; [`memory`], [`kvm`], [`boot`],
 //! [`acpi`], [`pci`] and [`legacy`] each make one part of a machine; [`devices`] makes what is on
 //! its bus; [`machine`] puts them together; [`run`] runs a machine to its end with the [`session`]
-//! round it. [`cache`] says where workers keep what they compile. [`config`] and [`cli`] are the user's side; [`supervisor`] runs several machines.
+//! round it. [`cache`] says where workers keep what they compile. [`config`] and [`cli`] are the
+//! user's side; [`supervisor`] runs several machines.
 
 pub mod accelerators;
 pub mod acpi;

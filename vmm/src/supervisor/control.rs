@@ -1,16 +1,14 @@
 //! The control socket: answering `weir ps`, `weir stop` and `weir console`.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::link::read_line;
 use super::machines::Machine;
 use super::protocol::{FromSupervisor, ToSupervisor};
-
-/// Longest request.
-const REQUEST_MAX: u64 = 1 << 16;
 
 /// Answers requests until it is dropped.
 pub struct Control {
@@ -107,11 +105,8 @@ fn serve(
 
 fn answer(stream: &UnixStream, machines: &[Arc<Machine>]) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    while (&mut reader).take(REQUEST_MAX).read_line(&mut line)? > 0 {
-        let request = serde_json::from_str(&line);
-        line.clear();
-        let answer = match request {
+    while let Some(line) = read_line(&mut reader)? {
+        let answer = match serde_json::from_str(&line) {
             Ok(ToSupervisor::Ps) => FromSupervisor::Machines {
                 vms: machines.iter().map(|machine| machine.status()).collect(),
             },

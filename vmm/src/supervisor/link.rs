@@ -1,6 +1,6 @@
 //! A stream of JSON lines over a Unix socket.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -9,6 +9,14 @@ use serde::de::DeserializeOwned;
 
 /// Longest line that is taken; longer ones end the connection.
 const LINE_MAX: usize = 1 << 20;
+
+/// Reads one line, without its end. `None` at the end of the stream, or where a line is too long to
+/// come from an honest peer.
+pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    reader.take(LINE_MAX as u64).read_until(b'\n', &mut line)?;
+    Ok((line.pop() == Some(b'\n')).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
 
 /// One end of a connection.
 pub struct Link {
@@ -116,6 +124,16 @@ mod tests {
         drop(peer);
         assert_eq!(link.receive::<ToVm>(), []);
         assert!(link.closed());
+    }
+
+    #[test]
+    fn lines_are_read_up_to_a_limit() {
+        let long = vec![b'x'; LINE_MAX + 1];
+        let mut reader = io::Cursor::new([b"one\ntwo\n", &long[..], b"\n"].concat());
+        assert_eq!(read_line(&mut reader).unwrap().as_deref(), Some("one"));
+        assert_eq!(read_line(&mut reader).unwrap().as_deref(), Some("two"));
+        assert_eq!(read_line(&mut reader).unwrap(), None);
+        assert_eq!(read_line(&mut io::empty()).unwrap(), None);
     }
 
     #[test]

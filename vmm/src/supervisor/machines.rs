@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::link::read_line;
 use super::protocol::{FromVm, ToVm};
 use crate::spec::VmSpec;
 use weir_devices::accel::AccelStats;
@@ -131,7 +132,8 @@ impl Machine {
                 });
             }),
             thread::spawn(move || {
-                for line in BufReader::new(words).lines().map_while(Result::ok) {
+                let mut words = BufReader::new(words);
+                while let Ok(Some(line)) = read_line(&mut words) {
                     // What it says last, as it ends; the rest are remarks on the way.
                     let last = line.strip_prefix("weir: ");
                     if let Some(last) = last {
@@ -310,7 +312,8 @@ impl Machine {
         threads: [JoinHandle<()>; 2],
         tell: &dyn Fn(&str, News<'_>),
     ) {
-        for line in BufReader::new(link).lines().map_while(Result::ok) {
+        let mut link = BufReader::new(link);
+        while let Ok(Some(line)) = read_line(&mut link) {
             match serde_json::from_str(&line) {
                 Ok(message) => self.take(message, tell),
                 Err(error) => log::warn!("{} makes no sense: {error}", self.name()),
