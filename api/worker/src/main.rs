@@ -26,7 +26,7 @@ struct Arguments {
     #[arg(long, value_name = "FD", required_unless_present_any = ["probe", "probe_all", "check_sandbox"])]
     socket: Option<RawFd>,
     /// Directory that may be written, for the vendor library's own caches
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["probe", "probe_all"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["probe", "probe_all", "check_sandbox"])]
     cache: Option<PathBuf>,
     /// Print what one device is, as JSON, and exit
     #[arg(long)]
@@ -76,17 +76,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let temporary;
-    let cache = match &arguments.cache {
-        Some(cache) => cache.clone(),
-        None => {
-            temporary =
-                probe::TemporaryDirectory::new().context("making a directory for a cache")?;
-            temporary.path().to_owned()
-        }
+    let Some(cache) = &arguments.cache else {
+        return probe::with_temporary_cache();
     };
     let sandbox = Sandbox {
-        cache,
+        cache: cache.clone(),
         read: arguments.read.clone(),
         strict: arguments.sandbox == Strictness::Strict,
         keep: arguments.socket,

@@ -1,7 +1,9 @@
 //! What devices there are.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::process::Command;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use weir_runtime::library::{Device, Platform};
 
@@ -15,29 +17,21 @@ pub(crate) struct Wanted<'a> {
     pub(crate) device: usize,
 }
 
-/// A directory that goes when this does.
-pub(crate) struct TemporaryDirectory(PathBuf);
-
-impl TemporaryDirectory {
-    /// Makes one that only this user can enter.
-    pub(crate) fn new() -> std::io::Result<TemporaryDirectory> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("weir-probe-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(TemporaryDirectory(path))
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        // The directory itself lies outside of what the sandbox lets us change: empty it at least.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Runs this program again, with a cache directory that goes when it has ended: inside of the
+/// sandbox it could not be removed.
+pub(crate) fn with_temporary_cache() -> anyhow::Result<()> {
+    let cache = std::env::temp_dir().join(format!("weir-probe-{}", std::process::id()));
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&cache);
+    made.with_context(|| format!("making the directory {}", cache.display()))?;
+    let status = std::env::current_exe().and_then(|program| {
+        let mut again = Command::new(program);
+        again.args(std::env::args_os().skip(1));
+        again.arg("--cache").arg(&cache).status()
+    });
+    let _ = std::fs::remove_dir_all(&cache); // what cannot be removed does no harm
+    let status = status.context("starting the worker again, with a cache")?;
+    anyhow::ensure!(status.success(), "the probe failed: {status}");
+    Ok(())
 }
 
 /// Prints one device, or all, as a line of JSON.
