@@ -21,7 +21,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
 
-use crate::parse::{Error, Names};
+use crate::parse::Error;
+use crate::prototype::Names;
 
 /// What an expression's values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub mod generate;
 mod layout;
 pub mod model;
 mod parse;
+mod prototype;
 mod types;
 
 pub use model::Spec;

@@ -64,6 +64,12 @@ pub(crate) fn say(socket: BorrowedFd<'_>, said: &Said) -> anyhow::Result<()> {
 /// Loads the vendor libraries, waits for a client, and serves it until the socket closes. Then the
 /// process ends, in the midst of a call or not: this function returns only on errors.
 pub(crate) fn serve(socket: &OwnedFd) -> anyhow::Result<()> {
+    // A client whose thread is gone would wait for ever; one whose worker is gone gets errors.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
     let mut libraries = Vec::new();
     for (api, load) in weir_apis::worker::LIBRARIES {
         match load() {
