@@ -105,6 +105,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     anyhow::ensure!(is_open, "there is no descriptor {socket}");
     // SAFETY: the descriptor is open, and whoever started this process left it to us.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // Compilers and linkers that the vendor library starts are to know nothing of it.
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).context("keeping the socket")?;
     let served = sandbox
         .enter()
         .map_err(anyhow::Error::from)

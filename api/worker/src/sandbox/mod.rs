@@ -4,6 +4,7 @@
 //! shut in before that library is loaded:
 //!
 //! - nothing that it was not given is open, and it dies with whoever started it;
+//! - it leads a process group of its own, which nothing that it starts can leave;
 //! - it has no capabilities, can gain no privileges, and leaves no core dump;
 //! - Landlock: of the file system it sees the libraries and devices that an accelerator needs, for
 //!   reading, and may write its cache; no network, no signals to other processes;
@@ -88,6 +89,8 @@ impl Sandbox {
             "dying with the parent",
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
         )?;
+        // Fails for one that leads a session already, which is as good.
+        let _ = rustix::process::setsid();
         self.close_descriptors()?;
         step(
             "making the cache directory",

@@ -33,6 +33,9 @@ const REFUSED: &[c_long] = &[
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_setpriority,
+    // Leaving the process group, by which all that a worker started is ended with it.
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
     libc::SYS_migrate_pages,
     // Namespaces, mounts and roots.
     libc::SYS_unshare,
