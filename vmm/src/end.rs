@@ -57,7 +57,7 @@ impl Ending {
                     .into()
             }
             Self::EndedByUser => "ended at the console".into(),
-            Self::Forced => "the guest did not power off in time and was ended".into(),
+            Self::Forced => "the machine was ended before its guest had powered off".into(),
             Self::Failed(why) => why.clone(),
         }
     }
