@@ -10,6 +10,6 @@ step "clinfo -l"
 clinfo -l
 cd /weir/programs
 step "hashing $(wc -c </weir/lib/libweir_opencl.so) bytes on the device, and again on the processor"
-./digest /weir/lib/libweir_opencl.so
+./hash /weir/lib/libweir_opencl.so
 step "PyOpenCL"
 python3 ./arrays.py

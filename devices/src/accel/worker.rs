@@ -77,7 +77,9 @@ impl Launch for Program {
             .arg(&self.cache_dir)
             .stdin(Stdio::null())
             .stdout(stderr.try_clone()?)
-            .stderr(stderr);
+            .stderr(stderr)
+            // Compilers start linkers: the group is ended as a whole.
+            .process_group(0);
         // SAFETY: between fork and exec only this one system call is made, on a descriptor that is
         // open, and nothing is allocated or locked. It keeps the descriptor across exec; doing so
         // here rather than before the fork keeps it out of any other process.
@@ -97,6 +99,7 @@ impl Launch for Program {
                 child,
                 exited,
                 socket,
+                reaped: false,
             })),
             Err(error) => {
                 // Unseen it must not stay.
@@ -110,6 +113,8 @@ impl Launch for Program {
 
 struct Spawned {
     child: Child,
+    /// Whether its number may be somebody else's by now.
+    reaped: bool,
     exited: OwnedFd,
     socket: OwnedFd,
 }
@@ -128,11 +133,17 @@ impl Process for Spawned {
     }
 
     fn kill(&mut self) {
-        // Fails only where it has been reaped.
-        let _ = self.child.kill();
+        if !self.reaped {
+            let leader = rustix::process::Pid::from_child(&self.child);
+            // Fails only where nobody is left. Until it is reaped, the number is nobody else's.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
     }
 
     fn reap(&mut self) -> String {
+        // What a worker started may outlive it.
+        self.kill();
+        self.reaped = true;
         match self.child.try_wait() {
             Ok(Some(status)) => status.to_string(),
             Ok(None) => "it has not ended".into(),

@@ -161,6 +161,10 @@ fn from_config(path: &std::path::Path, vm: Option<&str>, checked: bool) -> Resul
     // A supervisor has asked the devices already, for all machines together.
     if !checked {
         accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
+        config
+            .not_enforced()
+            .iter()
+            .for_each(|line| eprintln!("weir: {line}"));
     }
     Ok(config.vms.remove(0))
 }

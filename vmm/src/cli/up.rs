@@ -68,6 +68,10 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         .check_memory(memory)
         .map_err(|error| Failure::usage(&error))?;
     accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
+    config
+        .not_enforced()
+        .iter()
+        .for_each(|line| eprintln!("weir: {line}"));
     vm::open().map_err(|error| Failure::usage(&error))?;
     let folder = args.state_dir.unwrap_or_else(state::default_folder);
     let listener = state::claim(&folder).map_err(|error| Failure::usage(&error))?;

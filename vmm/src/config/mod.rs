@@ -133,6 +133,35 @@ impl Config {
     }
 }
 
+impl Config {
+    /// A sentence for each limit that is asked for and not enforced in this version: nothing is
+    /// ignored silently.
+    pub fn not_enforced(&self) -> Vec<String> {
+        let grants = self
+            .vms
+            .iter()
+            .flat_map(|vm| vm.accelerators.iter().map(move |grant| (&vm.name, grant)));
+        grants
+            .flat_map(|(vm, grant)| {
+                let key = (vm.clone(), grant.name.clone());
+                let line = self.places.grants.get(&key).copied().unwrap_or(1);
+                let place = format!("{}:{line}", self.places.file.display());
+                let asked = [
+                    ("cap", grant.cap.is_some()),
+                    ("calls_per_second", grant.calls_per_second.is_some()),
+                    ("timeout", grant.timeout.is_some()),
+                ];
+                asked.into_iter().filter(|(_, asked)| *asked).map(move |(what, _)| {
+                    format!(
+                        "{place}: `{what}` of {} for machine {} is read but not enforced in this version",
+                        key.1, key.0
+                    )
+                })
+            })
+            .collect()
+    }
+}
+
 /// An accelerator's definition, before a machine uses it.
 struct Definition {
     api: String,

@@ -225,6 +225,17 @@ fn a_configuration_without_machines_is_refused() {
 }
 
 #[test]
+fn limits_that_are_not_enforced_are_told() {
+    let lines = Folder::new().parse(GOOD).unwrap().not_enforced();
+    assert_eq!(lines.len(), 3, "bob has three, alice none: {lines:?}");
+    assert!(
+        lines[0].contains("test.toml:12: `cap` of gpu0 for machine bob"),
+        "{}",
+        lines[0]
+    );
+}
+
+#[test]
 fn two_machines_must_not_share_a_disk_that_one_writes() {
     let folder = Folder::new();
     let both = |first: &str, second: &str| {
