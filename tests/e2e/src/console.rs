@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::emulator;
+
 /// What a command in a guest printed, and how it ended.
 #[derive(Debug)]
 pub struct Output {
@@ -144,6 +146,9 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            emulator::note(status.code());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::artifacts::Artifacts;
 use crate::console::Console;
+use crate::emulator;
 
 /// Time for a guest to boot, or to shut down, on a slow machine.
 pub const BOOT: Duration = Duration::from_secs(150);
@@ -40,9 +41,19 @@ pub fn with<T>(artifacts: &Artifacts, test: impl FnOnce(&mut Fleet) -> Result<T>
         Some(fleet) => fleet,
         None => Fleet::start(artifacts)?,
     };
-    let result = test(&mut fleet)?;
-    *shared = Some(fleet);
-    Ok(result)
+    let result = test(&mut fleet);
+    if result.is_ok() {
+        *shared = Some(fleet);
+    } else {
+        for name in ["alice", "bob"] {
+            let status = fleet
+                .ps(name)
+                .ok()
+                .and_then(|vm| vm["exit_status"].as_i64());
+            emulator::note(status.and_then(|status| i32::try_from(status).ok()));
+        }
+    }
+    result
 }
 
 /// Ends the shared fleet.

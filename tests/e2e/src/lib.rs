@@ -5,4 +5,6 @@ pub mod artifacts;
 pub mod bench;
 pub mod cases;
 pub mod console;
+pub mod emulator;
 pub mod fleet;
+pub mod progress;

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use weir_e2e::artifacts::Artifacts;
 use weir_e2e::cases::{boot, cli, faults, hostile, opencl};
-use weir_e2e::fleet;
+use weir_e2e::{emulator, fleet, progress};
 
 type Case = (&'static str, fn(&Artifacts) -> Result<()>);
 
@@ -63,6 +63,12 @@ const SHARED: &[Case] = &[
     ("hostile::malformed_chains", hostile::malformed_chains),
 ];
 
+/// Cases that end what the others share.
+const LAST: &[Case] = &[("fleet::powers_off_cleanly", |artifacts| {
+    fleet::with(artifacts, |_| Ok(()))?;
+    fleet::end()
+})];
+
 /// Program that runs several times at once.
 const AT_ONCE: &str = "nbody";
 
@@ -91,8 +97,9 @@ fn trial(
     case: impl Fn(&Artifacts) -> Result<()> + Send + 'static,
 ) -> Trial {
     let artifacts = artifacts.clone();
-    Trial::test(name, move || {
-        case(&artifacts).map_err(|error| format!("{error:?}").into())
+    Trial::test(name.clone(), move || {
+        emulator::retrying(|| case(&artifacts)).map_err(|error| format!("{error:?}"))?;
+        progress::passed(&artifacts, &name).map_err(|error| format!("{error:?}").into())
     })
 }
 
@@ -120,15 +127,18 @@ fn main() -> Result<ExitCode> {
             |artifacts| opencl::passes_in_guest(artifacts, program),
         )
     });
+    let before = progress::before(&artifacts)?;
     let trials = named(ALONE)
         .chain(named(SHARED))
         .chain(programs)
         .chain(checking)
+        .chain(named(LAST))
+        .filter(|trial| !before.contains(trial.name()))
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     fleet::end()?;
     let results = serde_json::json!({
-        "passed": conclusion.num_passed,
+        "passed": conclusion.num_passed + before.len() as u64,
         "failed": conclusion.num_failed,
         "skipped": conclusion.num_ignored,
     });

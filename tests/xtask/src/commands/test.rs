@@ -28,6 +28,9 @@ pub struct Args {
 /// Time for all tests with real guests; the rig is slow.
 const GUEST_TESTS: Duration = Duration::from_secs(50 * 60);
 
+/// How many rigs are tried if one breaks down.
+const RIGS: u32 = 3;
+
 /// What has passed and what has not.
 #[derive(Default)]
 struct Tally {
@@ -171,7 +174,15 @@ fn guest_tests(
     let environment = guests::environment(layout, product)?;
     let mut command = vec![product.bin.join("weir-e2e").into_os_string()];
     command.extend(only.map(OsString::from));
-    guests::run(layout, "real guests", &command, environment, GUEST_TESTS)?;
+    // The rig's emulator itself breaks down at times; what has passed then is not run again.
+    for left in (0..RIGS).rev() {
+        let environment = environment.clone();
+        match guests::run(layout, "real guests", &command, environment, GUEST_TESTS) {
+            Ok(_) => break,
+            Err(error) if left == 0 => return Err(error),
+            Err(error) => progress::detail(format_args!("{error:#}\n    once more")),
+        }
+    }
     read_results(&layout.target().join("e2e/results.json"), tally)
 }
 
