@@ -69,7 +69,10 @@ impl Mapping {
     }
 
     fn at<T>(&self, offset: u64) -> *mut T {
-        assert!(offset + size_of::<T>() as u64 <= self.len && offset % size_of::<T>() as u64 == 0);
+        assert!(
+            offset + size_of::<T>() as u64 <= self.len
+                && offset.is_multiple_of(size_of::<T>() as u64)
+        );
         // SAFETY: just found to lie inside of the mapping.
         unsafe { self.base.add(offset as usize).cast() }
     }
