@@ -106,8 +106,10 @@ impl Console {
     /// Waits until a shell answers.
     pub fn log_in(&mut self, timeout: Duration) -> Result<()> {
         self.wait_for("weir-guest: shell", timeout)?;
-        // The echo would come between a command and its output.
-        self.send("stty -echo; PS1=; PS2=; echo ready-$((40 + 2))\n")?;
+        // The echo would come between a command and its output, and so would an interactive shell's
+        // prompts and its news of jobs; it is none where its errors do not go to the terminal.
+        self.send("stty -echo; exec bash --norc 2>/dev/null\n")?;
+        self.send("echo ready-$((40 + 2))\n")?;
         self.wait_for("ready-42\n", Duration::from_secs(60))
             .map(drop)
     }

@@ -111,9 +111,10 @@ pub fn killed_worker_costs_one_client(artifacts: &Artifacts) -> Result<()> {
             .alice
             .sh_ok("cd /weir/programs && ./heartbeat 1", QUICK)
             .context("a new process")?;
-        fleet
-            .alice
-            .sh_ok("kill $(cat /tmp/second.pid); wait; true", QUICK)?;
+        fleet.alice.sh_ok(
+            "kill $(cat /tmp/second.pid); wait $(cat /tmp/second.pid); true",
+            QUICK,
+        )?;
         fleet
             .wait_for_clients("alice", QUICK, <[Value]>::is_empty)
             .map(drop)

@@ -63,9 +63,10 @@ fn under_abuse(artifacts: &Artifacts, abuse: &str, beside: bool) -> Result<()> {
                 "alice's own program failed: {}",
                 beat.text
             );
-            fleet
-                .alice
-                .sh_ok("kill $(cat /tmp/beat.pid); wait; true", QUICK)?;
+            fleet.alice.sh_ok(
+                "kill $(cat /tmp/beat.pid); wait $(cat /tmp/beat.pid); true",
+                QUICK,
+            )?;
         }
         fleet
             .alice
