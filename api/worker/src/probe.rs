@@ -64,7 +64,10 @@ fn one(wanted: &Wanted<'_>) -> Result<Value, String> {
     let Some(platform) = platforms.iter().find(|p| p.name.contains(wanted.platform)) else {
         let names: Vec<&str> = platforms.iter().map(|p| p.name.as_str()).collect();
         let there = match names.is_empty() {
-            true => "none at all".to_owned(),
+            true => format!(
+                "none at all: install a vendor's {} for this host",
+                wanted.api
+            ),
             false => names.join(", "),
         };
         return Err(format!(

@@ -63,7 +63,7 @@ pub fn wrong_configurations(artifacts: &Artifacts) -> Result<()> {
         ),
         ("share = 1", "share = 0", &["share", ":7"]),
         ("gpu0 = { share", "gpu9 = { share", &["gpu9", ":7"]),
-        ("\"64MiB\"", "\"4096GiB\"", &["4096", "gpu0"]),
+        ("\"64MiB\"", "\"4096GiB\"", &["4194304", "gpu0"]),
         (
             "\"Portable\"",
             "\"No Such Platform\"",
@@ -152,5 +152,5 @@ pub fn host_without(artifacts: &Artifacts) -> Result<()> {
         .arg("--state-dir")
         .arg(empty.path().join("state"))
         .env("OCL_ICD_VENDORS", vendors.path());
-    refused(command, &["OpenCL", "a.toml"])
+    refused(command, &["no opencl platform", "install", "a.toml"])
 }
