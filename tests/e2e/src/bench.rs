@@ -248,7 +248,7 @@ impl Report {
             "{:<10} {:>9} {:>12} {:>12} {:>14}",
             "part", "calls", "exits/call", "kicks/call", "wakes/call"
         ));
-        for (part, counts) in &self.counts {
+        for (part, counts) in self.counts.iter().filter(|(_, counts)| counts.calls > 0) {
             lines.push(format!(
                 "{part:<10} {:>9} {:>12} {:>12.4} {:>14.4}",
                 counts.calls,
