@@ -66,7 +66,7 @@ pub fn shape_and_power_off(artifacts: &Artifacts) -> Result<()> {
         quick,
     )?;
     console.sh_ok(
-        "head -c 64 /dev/hwrng | wc -c | grep -qx 64 || modprobe virtio-rng",
+        "modprobe -q virtio-rng; head -c 64 /dev/hwrng | wc -c | grep -qx 64",
         quick,
     )?;
     let vectors = console.sh_ok("grep -c PCI-MSIX /proc/interrupts", quick)?;
