@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -148,8 +148,19 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            emulator::note(status.code());
+        // Where the console has closed, its process is about to end, and says why.
+        while self.received.try_recv().is_ok() {}
+        let closed = matches!(self.received.try_recv(), Err(TryRecvError::Disconnected));
+        let until = Instant::now() + Duration::from_secs(if closed { 5 } else { 0 });
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                emulator::note(status.code());
+                return;
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
