@@ -1,13 +1,13 @@
 //! Two guests under one supervisor, which most tests share.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,13 +22,19 @@ pub const QUOTA: u64 = 256 << 20;
 
 /// `weir up` with the guests `alice` (share 3) and `bob` (share 1).
 pub struct Fleet {
-    supervisor: Child,
-    state: TempDir,
-    artifacts: Artifacts,
     /// Alice's shell.
     pub alice: Console,
     /// Bob's shell.
     pub bob: Console,
+    // Last, so that it outlives the consoles.
+    supervisor: Supervisor,
+}
+
+/// The process `weir up`. Dropping it ends it.
+struct Supervisor {
+    child: Child,
+    state: TempDir,
+    artifacts: Artifacts,
 }
 
 static FLEET: Mutex<Option<Fleet>> = Mutex::new(None);
@@ -45,13 +51,7 @@ pub fn with<T>(artifacts: &Artifacts, test: impl FnOnce(&mut Fleet) -> Result<T>
     if result.is_ok() {
         *shared = Some(fleet);
     } else {
-        for name in ["alice", "bob"] {
-            let status = fleet
-                .ps(name)
-                .ok()
-                .and_then(|vm| vm["exit_status"].as_i64());
-            emulator::note(status.and_then(|status| i32::try_from(status).ok()));
-        }
+        fleet.supervisor.note_endings();
     }
     result
 }
@@ -64,13 +64,12 @@ pub fn end() -> Result<()> {
     }
 }
 
-impl Fleet {
-    /// Starts both guests, brings their accelerator up, and waits for their shells.
-    pub fn start(artifacts: &Artifacts) -> Result<Fleet> {
+impl Supervisor {
+    fn start(artifacts: &Artifacts) -> Result<Supervisor> {
         let state = TempDir::with_prefix_in("fleet-", &artifacts.scratch)?;
         let config = state.path().join("fleet.toml");
         fs::write(&config, configuration(artifacts))?;
-        let supervisor = artifacts
+        let child = artifacts
             .weir()
             .arg("up")
             .arg(&config)
@@ -80,58 +79,95 @@ impl Fleet {
             .stdout(Stdio::null())
             .spawn()
             .context("starting weir up")?;
-        let attach = |name: &str| -> Result<Console> {
-            let began = Instant::now();
-            loop {
-                let mut command = command(artifacts, state.path(), "console");
-                command.arg(name).arg("--replay").stderr(Stdio::null());
-                let mut console = Console::start(command)?;
-                match console.log_in(BOOT) {
-                    Ok(()) => return Ok(console),
-                    Err(_) if began.elapsed() < Duration::from_secs(5) => {
-                        // The supervisor is not listening yet.
-                        thread::sleep(Duration::from_millis(200));
-                    }
-                    Err(error) => return Err(error.context(format!("logging in to {name}"))),
-                }
-            }
-        };
-        let (alice, bob) = (attach("alice")?, attach("bob")?);
-        let mut fleet = Fleet {
-            supervisor,
+        Ok(Supervisor {
+            child,
             state,
             artifacts: artifacts.clone(),
-            alice,
-            bob,
-        };
-        for console in [&mut fleet.alice, &mut fleet.bob] {
-            console
-                .sh_ok("sh /weir/setup", BOOT)
-                .context("bringing the accelerator up")?;
-        }
-        Ok(fleet)
+        })
     }
 
-    /// `weir SUBCOMMAND` for this fleet.
-    pub fn weir(&self, subcommand: &str) -> Command {
-        command(&self.artifacts, self.state.path(), subcommand)
+    fn weir(&self, subcommand: &str) -> Command {
+        let mut command = self.artifacts.weir();
+        command
+            .arg(subcommand)
+            .arg("--state-dir")
+            .arg(self.state.path());
+        command
     }
 
-    /// What `weir ps --json` says of the guest `name`.
-    pub fn ps(&self, name: &str) -> Result<Value> {
+    fn ps(&self, name: &str) -> Result<Value> {
         let output = self.weir("ps").arg("--json").output()?;
         let text = String::from_utf8(output.stdout)?;
         let all: Value = serde_json::from_str(text.trim())
             .with_context(|| format!("weir ps --json printed {text:?}"))?;
-        let vms = all
-            .get("vms")
-            .unwrap_or(&all)
-            .as_array()
-            .context("ps lists machines")?;
+        let vms = all["vms"].as_array().context("ps lists machines")?;
         let found = vms.iter().find(|vm| vm["name"] == name);
         found
             .cloned()
             .with_context(|| format!("ps lists no {name}"))
+    }
+
+    /// Attaches to the console of guest `name` and waits for a shell that can use the accelerator.
+    fn attach(&self, name: &str) -> Result<Console> {
+        let began = Instant::now();
+        loop {
+            let mut command = self.weir("console");
+            command.arg(name).arg("--replay").stderr(Stdio::null());
+            let mut console = Console::start(command)?;
+            match console.log_in(BOOT) {
+                Ok(()) => {
+                    console
+                        .sh_ok("sh /weir/setup", BOOT)
+                        .context("bringing the accelerator up")?;
+                    return Ok(console);
+                }
+                Err(_) if began.elapsed() < Duration::from_secs(5) => {
+                    // The supervisor is not listening yet.
+                    thread::sleep(Duration::from_millis(200));
+                }
+                Err(error) => return Err(error.context(format!("logging in to {name}"))),
+            }
+        }
+    }
+
+    /// Notes how guests that have ended did so.
+    fn note_endings(&self) {
+        for name in ["alice", "bob"] {
+            let status = self.ps(name).ok();
+            let status = status.and_then(|vm| vm["exit_status"].as_i64());
+            emulator::note(status.and_then(|status| i32::try_from(status).ok()));
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let pid = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Fleet {
+    /// Starts both guests, brings their accelerator up, and waits for their shells.
+    pub fn start(artifacts: &Artifacts) -> Result<Fleet> {
+        let supervisor = Supervisor::start(artifacts)?;
+        let consoles = supervisor
+            .attach("alice")
+            .and_then(|alice| Ok((alice, supervisor.attach("bob")?)));
+        let (alice, bob) = consoles.inspect_err(|_| supervisor.note_endings())?;
+        Ok(Fleet {
+            alice,
+            bob,
+            supervisor,
+        })
+    }
+
+    /// What `weir ps --json` says of the guest `name`.
+    pub fn ps(&self, name: &str) -> Result<Value> {
+        self.supervisor.ps(name)
     }
 
     /// The clients of guest `name`'s accelerator.
@@ -170,36 +206,19 @@ impl Fleet {
 
     /// Powers both guests off through the supervisor, which must end cleanly.
     pub fn end(mut self) -> Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.supervisor);
+        let child = &mut self.supervisor.child;
+        let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let began = Instant::now();
         while began.elapsed() < BOOT {
-            if let Some(status) = self.supervisor.try_wait()? {
-                if status.success() {
-                    return Ok(());
-                }
-                bail!("weir up ended with {status}");
+            if let Some(status) = child.try_wait()? {
+                ensure!(status.success(), "weir up ended with {status}");
+                return Ok(());
             }
             thread::sleep(Duration::from_millis(100));
         }
         bail!("weir up does not end")
     }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        if let Ok(None) = self.supervisor.try_wait() {
-            let pid = rustix::process::Pid::from_child(&self.supervisor);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = self.supervisor.wait();
-        }
-    }
-}
-
-fn command(artifacts: &Artifacts, state: &Path, subcommand: &str) -> Command {
-    let mut command = artifacts.weir();
-    command.arg(subcommand).arg("--state-dir").arg(state);
-    command
 }
 
 fn configuration(artifacts: &Artifacts) -> String {
