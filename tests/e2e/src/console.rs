@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::emulator;
 
+/// How long a machine gets to end: its grace period, and a little more.
+const END: Duration = Duration::from_secs(20);
+
 /// What a command in a guest printed, and how it ended.
 #[derive(Debug)]
 pub struct Output {
@@ -148,17 +151,20 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Where the console has closed, its process is about to end, and says why.
-        while self.received.try_recv().is_ok() {}
-        let closed = matches!(self.received.try_recv(), Err(TryRecvError::Disconnected));
-        let until = Instant::now() + Duration::from_secs(if closed { 5 } else { 0 });
-        loop {
+        // A machine that has ended, or does when it is told to, says how.
+        if let Ok(None) = self.child.try_wait() {
+            while self.received.try_recv().is_ok() {}
+            let open = matches!(self.received.try_recv(), Err(TryRecvError::Empty));
+            if open {
+                let pid = rustix::process::Pid::from_child(&self.child);
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+        let until = Instant::now() + END;
+        while Instant::now() < until {
             if let Ok(Some(status)) = self.child.try_wait() {
                 emulator::note(status.code());
                 return;
-            }
-            if Instant::now() >= until {
-                break;
             }
             thread::sleep(Duration::from_millis(20));
         }

@@ -47,13 +47,9 @@ pub fn with<T>(artifacts: &Artifacts, test: impl FnOnce(&mut Fleet) -> Result<T>
         Some(fleet) => fleet,
         None => Fleet::start(artifacts)?,
     };
-    let result = test(&mut fleet);
-    if result.is_ok() {
-        *shared = Some(fleet);
-    } else {
-        fleet.supervisor.note_endings();
-    }
-    result
+    let result = test(&mut fleet)?;
+    *shared = Some(fleet);
+    Ok(result)
 }
 
 /// Ends the shared fleet.
@@ -129,15 +125,6 @@ impl Supervisor {
             }
         }
     }
-
-    /// Notes how guests that have ended did so.
-    fn note_endings(&self) {
-        for name in ["alice", "bob"] {
-            let status = self.ps(name).ok();
-            let status = status.and_then(|vm| vm["exit_status"].as_i64());
-            emulator::note(status.and_then(|status| i32::try_from(status).ok()));
-        }
-    }
 }
 
 impl Drop for Supervisor {
@@ -145,7 +132,10 @@ impl Drop for Supervisor {
         if let Ok(None) = self.child.try_wait() {
             let pid = rustix::process::Pid::from_child(&self.child);
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = self.child.wait();
+        }
+        // It passes on the first status of a guest's machine that is not 0.
+        if let Ok(status) = self.child.wait() {
+            emulator::note(status.code());
         }
     }
 }
@@ -154,10 +144,7 @@ impl Fleet {
     /// Starts both guests, brings their accelerator up, and waits for their shells.
     pub fn start(artifacts: &Artifacts) -> Result<Fleet> {
         let supervisor = Supervisor::start(artifacts)?;
-        let consoles = supervisor
-            .attach("alice")
-            .and_then(|alice| Ok((alice, supervisor.attach("bob")?)));
-        let (alice, bob) = consoles.inspect_err(|_| supervisor.note_endings())?;
+        let (alice, bob) = (supervisor.attach("alice")?, supervisor.attach("bob")?);
         Ok(Fleet {
             alice,
             bob,
