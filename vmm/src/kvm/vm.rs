@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{
-    CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
-    kvm_userspace_memory_region,
+    CpuId, KVM_API_VERSION, KVM_CAP_DISABLE_QUIRKS2, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY,
+    KVM_X86_QUIRK_SLOT_ZAP_ALL, kvm_enable_cap, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
@@ -57,6 +57,24 @@ pub fn open() -> Result<Kvm, KvmError> {
     }
 }
 
+/// Has KVM forget only the translations of a memory slot that is taken away, and not all of the VM's:
+/// else each guest process that closes an accelerator makes every other fault its memory in again.
+/// Kernels before 6.12 know no better; the VM works there as well.
+fn keep_translations(kvm: &Kvm, fd: &VmFd) {
+    let known = kvm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
+    if known & KVM_X86_QUIRK_SLOT_ZAP_ALL as i32 == 0 {
+        return;
+    }
+    let mut quirk = kvm_enable_cap {
+        cap: KVM_CAP_DISABLE_QUIRKS2,
+        ..Default::default()
+    };
+    quirk.args[0] = KVM_X86_QUIRK_SLOT_ZAP_ALL.into();
+    if let Err(error) = fd.enable_cap(&quirk) {
+        log::debug!("KVM keeps dropping all translations with a memory slot: {error}");
+    }
+}
+
 impl Vm {
     /// Makes a VM with `memory` and KVM's own interrupt controllers.
     pub fn new(kvm: &Kvm, memory: GuestMemory) -> Result<Self, KvmError> {
@@ -64,6 +82,7 @@ impl Vm {
             return Err(KvmError::Lacks(what));
         }
         let fd = kvm.create_vm().map_err(KvmError::call("making a VM"))?;
+        keep_translations(kvm, &fd);
         fd.set_identity_map_address(layout::KVM_IDENTITY_MAP)
             .map_err(KvmError::call("placing the identity map"))?;
         fd.set_tss_address(layout::KVM_TSS)
