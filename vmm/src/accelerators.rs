@@ -38,14 +38,15 @@ pub fn worker_path() -> std::io::Result<PathBuf> {
 }
 
 /// Asks about every accelerator that a machine of `config` uses, and refuses what cannot be.
-pub fn check(config: &Config) -> Result<(), ConfigError> {
+/// Returns the devices by the accelerators' names.
+pub fn check(config: &Config) -> Result<BTreeMap<String, Device>, ConfigError> {
     check_with(config, &probe)
 }
 
 fn check_with(
     config: &Config,
     probe: &dyn Fn(&AcceleratorSpec) -> Result<Device, String>,
-) -> Result<(), ConfigError> {
+) -> Result<BTreeMap<String, Device>, ConfigError> {
     let complain = |line, message| ConfigError {
         file: config.places.file.clone(),
         line,
@@ -86,7 +87,10 @@ fn check_with(
             }
         }
     }
-    Ok(())
+    Ok(devices
+        .into_iter()
+        .map(|(name, (device, _))| (name.to_owned(), device))
+        .collect())
 }
 
 /// Has a worker look for the device of `accelerator`.

@@ -142,6 +142,12 @@ fn accelerator(
     Accel::new(config, window).map_err(|source| refuse(source.into()))
 }
 
+/// Lets the tenant use so much from now on as `grant` says.
+pub fn change(handle: &AccelHandle, grant: &AcceleratorSpec) {
+    handle.set_share(grant.share);
+    handle.set_memory_quota(grant.memory.unwrap_or(u64::MAX));
+}
+
 /// Puts `device` behind the PCI transport, with a vector for each queue and one more.
 fn on_pci(
     device: Box<dyn VirtioDevice>,

@@ -13,11 +13,13 @@ use vmm_sys_util::timerfd::TimerFd;
 use weir_devices::accel::{AccelHandle, AccelStats};
 
 use crate::console::input::{Input, Progress};
+use crate::devices;
 use crate::end::{End, Ending};
 use crate::legacy::power::Power;
 use crate::legacy::serial::SerialPort;
 use crate::machine::Machine;
 use crate::signals::EndSignals;
+use crate::spec::AcceleratorSpec;
 use crate::supervisor::link::Link;
 use crate::supervisor::protocol::{FromVm, ToVm};
 
@@ -61,6 +63,8 @@ pub struct Session {
     machine: Option<Attached>,
     /// Figures of machines before the last restart.
     earlier: HashMap<String, AccelStats>,
+    /// Grants that have been changed since the start.
+    changed: HashMap<String, AcceleratorSpec>,
 }
 
 /// What the session uses of the machine that now runs.
@@ -90,6 +94,7 @@ impl Session {
             stop_at: None,
             machine: None,
             earlier: HashMap::new(),
+            changed: HashMap::new(),
         })
     }
 
@@ -105,6 +110,7 @@ impl Session {
             power: machine.power().clone(),
             accelerators: machine.accelerators().to_vec(),
         });
+        self.changed.values().for_each(|grant| self.apply(grant));
         self.tell(&FromVm::Running);
     }
 
@@ -137,6 +143,14 @@ impl Session {
         {
             log::debug!("telling the supervisor: {error}");
         }
+    }
+
+    /// Puts `grant` into effect, if the machine runs.
+    fn apply(&self, grant: &AcceleratorSpec) {
+        let handles = self.machine.iter().flat_map(|m| &m.accelerators);
+        handles
+            .filter(|handle| handle.name() == grant.name)
+            .for_each(|handle| devices::change(handle, grant));
     }
 
     /// Figures of every accelerator, over all restarts.
@@ -227,6 +241,12 @@ impl Session {
                 ToVm::Status => {
                     let accelerators = self.accelerators();
                     self.tell(&FromVm::Status { accelerators });
+                }
+                ToVm::Set { grant } => {
+                    self.apply(&grant);
+                    // A guest that restarts gets new devices.
+                    self.changed.insert(grant.name.clone(), grant);
+                    self.tell(&FromVm::Set);
                 }
                 ToVm::Stop { now: true, .. } => self.end.set(Ending::Forced),
                 ToVm::Stop { grace_ms, .. } => {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmSpec {
@@ -34,7 +36,7 @@ pub struct DiskSpec {
 }
 
 /// An accelerator as one machine has it: which device, and how much of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceleratorSpec {
     /// Its name in the configuration.
     pub name: String,

@@ -307,6 +307,11 @@ pub struct AccelHandle {
 }
 
 impl AccelHandle {
+    /// The accelerator's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.tenant.name
+    }
+
     /// The figures of this moment.
     pub fn stats(&self) -> AccelStats {
         self.tenant.stats()

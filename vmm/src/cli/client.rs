@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Arguments that find the supervisor.
 #[derive(Debug, Args)]
-struct Where {
+pub(super) struct Where {
     /// Folder that `weir up` was given with --state-dir
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
@@ -76,13 +76,13 @@ pub struct ConsoleArgs {
 }
 
 /// A connection to the supervisor.
-struct Supervisor {
+pub(super) struct Supervisor {
     stream: UnixStream,
     reader: BufReader<UnixStream>,
 }
 
 impl Supervisor {
-    fn connect(place: &Where) -> Result<Self, Failure> {
+    pub(super) fn connect(place: &Where) -> Result<Self, Failure> {
         let folder = place
             .state_dir
             .clone()
@@ -105,7 +105,7 @@ impl Supervisor {
         })
     }
 
-    fn ask(&mut self, request: &ToSupervisor) -> Result<FromSupervisor, Failure> {
+    pub(super) fn ask(&mut self, request: &ToSupervisor) -> Result<FromSupervisor, Failure> {
         let answer = self
             .exchange(request)
             .map_err(|error| Failure::other(&error))?;
@@ -126,7 +126,7 @@ impl Supervisor {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    fn machines(&mut self) -> Result<Vec<VmStatus>, Failure> {
+    pub(super) fn machines(&mut self) -> Result<Vec<VmStatus>, Failure> {
         match self.ask(&ToSupervisor::Ps)? {
             FromSupervisor::Machines { vms } => Ok(vms),
             _ => Err(Failure::usage_text("`weir up` is of another version")),

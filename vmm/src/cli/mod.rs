@@ -2,6 +2,7 @@
 
 mod client;
 mod run;
+mod set;
 mod up;
 
 use std::error::Error;
@@ -21,6 +22,7 @@ Examples:
   weir run --kernel vmlinuz --initrd initrd.img --disk debian.img --memory 1GiB
   weir up demo.toml                 start all machines of a configuration
   weir ps                           who uses how much of the accelerators
+  weir set alice share=5            change a share while it runs
   weir console alice                a terminal on a running machine (Ctrl-A x leaves it)
   weir stop alice                   power a machine off
 
@@ -50,6 +52,8 @@ enum Command {
     Up(up::UpArgs),
     /// Show running machines and their use of accelerators
     Ps(client::PsArgs),
+    /// Change what a tenant may use of an accelerator, while it runs
+    Set(set::SetArgs),
     /// Power a running machine off and wait for it
     Stop(client::StopArgs),
     /// Attach this terminal to a running machine's console
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Up(args) => up::up(args),
         Command::Ps(args) => client::ps(&args),
+        Command::Set(args) => set::set(&args),
         Command::Stop(args) => client::stop(&args),
         Command::Console(args) => client::console(&args),
         Command::Doctor(args) => Ok(doctor::doctor(&args)),

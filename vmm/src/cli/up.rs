@@ -18,7 +18,8 @@ use crate::doctor;
 use crate::kvm::vm;
 use crate::signals::EndSignals;
 use crate::status::VmStatus;
-use crate::supervisor::control::Control;
+use crate::supervisor::control::{Control, Fleet};
+use crate::supervisor::grants::Grants;
 use crate::supervisor::machines::{Launch, Machine, News};
 use crate::supervisor::state;
 
@@ -67,7 +68,7 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
     config
         .check_memory(memory)
         .map_err(|error| Failure::usage(&error))?;
-    accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
+    let devices = accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
     config
         .not_enforced()
         .iter()
@@ -108,17 +109,21 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         );
         machines.push(machine);
     }
-    let machines: Arc<[Arc<Machine>]> = machines.into();
-    let control = Control::start(listener, machines.clone()).map_err(|error| {
-        end_all(&machines);
+    let fleet = Arc::new(Fleet {
+        machines: machines.into(),
+        grants: Grants::new(&config, devices),
+    });
+    let machines = &fleet.machines;
+    let control = Control::start(listener, fleet.clone()).map_err(|error| {
+        end_all(machines);
         failed(error)
     })?;
 
-    wait(&machines, &signals, &ended, args.grace);
+    wait(machines, &signals, &ended, args.grace);
     drop(control);
     let _ = std::fs::remove_file(state::socket(&folder));
     machines.iter().for_each(|machine| machine.join());
-    let vms: Vec<VmStatus> = machines.iter().map(|machine| machine.status()).collect();
+    let vms: Vec<VmStatus> = Machine::statuses(machines);
     let status = vms
         .iter()
         .filter_map(|vm| vm.exit_status)

@@ -1,5 +1,6 @@
 //! Configuration files: accelerators, machines, and what each machine may use of them.
 
+pub mod grant;
 pub mod reader;
 pub mod units;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use grant::GrantText;
 pub use reader::ConfigError;
 use reader::{Named, Source, Table, list};
 
@@ -29,7 +31,8 @@ const VM_KEYS: [&str; 7] = [
     "accelerators",
 ];
 const DISK_KEYS: [&str; 2] = ["path", "read_only"];
-const GRANT_KEYS: [&str; 5] = ["share", "cap", "memory", "calls_per_second", "timeout"];
+/// Keys of what a tenant may use of an accelerator.
+pub const GRANT_KEYS: [&str; 5] = ["share", "cap", "memory", "calls_per_second", "timeout"];
 /// Largest share. Weights beyond it say nothing more and could overflow the arbiter's arithmetic.
 const SHARE_MAX: u64 = 10_000;
 
@@ -51,6 +54,8 @@ pub struct Places {
     pub accelerators: BTreeMap<String, usize>,
     /// Line of each machine's use of an accelerator, by both names.
     pub grants: BTreeMap<(String, String), usize>,
+    /// What is written there.
+    pub texts: BTreeMap<(String, String), GrantText>,
 }
 
 impl Config {
@@ -114,6 +119,15 @@ impl Config {
         })
     }
 
+    /// All that is granted: each tenant's name with an accelerator that it has.
+    pub fn grants(&self) -> impl Iterator<Item = (&str, &AcceleratorSpec)> {
+        self.vms.iter().flat_map(|vm| {
+            vm.accelerators
+                .iter()
+                .map(|grant| (vm.name.as_str(), grant))
+        })
+    }
+
     /// Refuses machines that together want more than the host's `memory` bytes.
     pub fn check_memory(&self, memory: u64) -> Result<(), ConfigError> {
         let wanted: u64 = self.vms.iter().map(|vm| vm.memory).sum();
@@ -137,29 +151,35 @@ impl Config {
     /// A sentence for each limit that is asked for and not enforced in this version: nothing is
     /// ignored silently.
     pub fn not_enforced(&self) -> Vec<String> {
-        let grants = self
-            .vms
-            .iter()
-            .flat_map(|vm| vm.accelerators.iter().map(move |grant| (&vm.name, grant)));
-        grants
-            .flat_map(|(vm, grant)| {
-                let key = (vm.clone(), grant.name.clone());
+        self.grants()
+            .flat_map(|(tenant, grant)| {
+                let key = (tenant.to_owned(), grant.name.clone());
                 let line = self.places.grants.get(&key).copied().unwrap_or(1);
                 let place = format!("{}:{line}", self.places.file.display());
-                let asked = [
-                    ("cap", grant.cap.is_some()),
-                    ("calls_per_second", grant.calls_per_second.is_some()),
-                    ("timeout", grant.timeout.is_some()),
-                ];
-                asked.into_iter().filter(|(_, asked)| *asked).map(move |(what, _)| {
-                    format!(
-                        "{place}: `{what}` of {} for machine {} is read but not enforced in this version",
-                        key.1, key.0
-                    )
-                })
+                not_enforced(tenant, grant)
+                    .into_iter()
+                    .map(move |note| format!("{place}: {note}"))
             })
             .collect()
     }
+}
+
+/// A sentence for each limit of `tenant`'s `grant` that is not enforced in this version.
+pub fn not_enforced(tenant: &str, grant: &AcceleratorSpec) -> Vec<String> {
+    let asked = [
+        ("cap", grant.cap.is_some()),
+        ("calls_per_second", grant.calls_per_second.is_some()),
+        ("timeout", grant.timeout.is_some()),
+    ];
+    let asked = asked.into_iter().filter(|(_, asked)| *asked);
+    asked
+        .map(|(key, _)| {
+            format!(
+                "`{key}` of {} for machine {tenant} is read but not enforced in this version",
+                grant.name
+            )
+        })
+        .collect()
 }
 
 /// An accelerator's definition, before a machine uses it.
@@ -224,6 +244,9 @@ fn vm(
     for grant in table.named("accelerators")? {
         let line = source.error(grant.span.clone(), "").line.unwrap_or(1);
         let key = (named.name.to_owned(), grant.name.to_owned());
+        places
+            .texts
+            .insert(key.clone(), GrantText::read(source, grant.table));
         places.grants.insert(key, line);
         granted.push(accelerator_grant(source, &grant, accelerators)?);
     }
@@ -259,6 +282,15 @@ fn accelerator_grant(
     })?;
     let title = format!("`accelerators.{name}`");
     let table = Table::new(source, title, named.span.clone(), named.table, &GRANT_KEYS)?;
+    grant(&table, name, definition)
+}
+
+/// What `table` grants of the accelerator called `name`.
+fn grant(
+    table: &Table<'_>,
+    name: &str,
+    definition: &Definition,
+) -> Result<AcceleratorSpec, ConfigError> {
     let positive_size = |text: &str| match units::size(text)? {
         0 => Err("a quota of nothing lets nothing be done; leave the key out for no quota".into()),
         size => Ok(size),

@@ -1,4 +1,4 @@
-//! The control socket: answering `weir ps`, `weir stop` and `weir console`.
+//! The control socket: answering `weir ps`, `weir set`, `weir stop` and `weir console`.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -6,9 +6,51 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::grants::{Changed, Grants};
 use super::link::read_line;
 use super::machines::Machine;
+use crate::config::not_enforced;
+
 use super::protocol::{FromSupervisor, ToSupervisor};
+
+/// What there is to ask about and to change.
+pub struct Fleet {
+    /// The machines, in the order of the configuration.
+    pub machines: Box<[Arc<Machine>]>,
+    /// What each may use.
+    pub grants: Grants,
+}
+
+impl Fleet {
+    /// Changes a grant. Returns what that came to and what the user should know about it.
+    fn set(
+        &self,
+        tenant: &str,
+        accelerator: Option<&str>,
+        changes: &[(String, String)],
+    ) -> Result<(Changed, Vec<String>), String> {
+        let mut notes = Vec::new();
+        let changed = self.grants.change(tenant, accelerator, changes, |grant| {
+            let machine = self
+                .machines
+                .iter()
+                .find(|machine| machine.name() == tenant);
+            let machine = machine.ok_or_else(|| format!("`{tenant}` does not run"))?;
+            notes.extend(machine.set(grant)?);
+            // Only of what has just been changed.
+            let new = |note: &String| {
+                let key = |(key, _): &(String, _)| note.contains(&format!("`{key}`"));
+                changes.iter().any(key)
+            };
+            notes.extend(not_enforced(tenant, grant).into_iter().filter(new));
+            Ok(())
+        })?;
+        for (key, before, now) in &changed.values {
+            log::info!("{tenant}.{}: {key} {before} -> {now}", changed.accelerator);
+        }
+        Ok((changed, notes))
+    }
+}
 
 /// Answers requests until it is dropped.
 pub struct Control {
@@ -25,15 +67,15 @@ struct Clients {
 }
 
 impl Control {
-    /// Answers requests on `listener` about `machines`.
-    pub fn start(listener: UnixListener, machines: Arc<[Arc<Machine>]>) -> io::Result<Self> {
+    /// Answers requests on `listener` about `fleet`.
+    pub fn start(listener: UnixListener, fleet: Arc<Fleet>) -> io::Result<Self> {
         let clients: Arc<Mutex<Clients>> = Arc::default();
         let (accepting, registry) = (listener.try_clone()?, clients.clone());
         let acceptor = thread::Builder::new()
             .name("control".into())
             .spawn(move || {
                 for stream in accepting.incoming() {
-                    let accepted = stream.and_then(|stream| serve(stream, &machines, &registry));
+                    let accepted = stream.and_then(|stream| serve(stream, &fleet, &registry));
                     match accepted {
                         Ok(true) => {}
                         Ok(false) => break,
@@ -77,11 +119,7 @@ impl Drop for Control {
 }
 
 /// Answers `stream` on a thread of its own. False once the control socket closes.
-fn serve(
-    stream: UnixStream,
-    machines: &Arc<[Arc<Machine>]>,
-    registry: &Mutex<Clients>,
-) -> io::Result<bool> {
+fn serve(stream: UnixStream, fleet: &Arc<Fleet>, registry: &Mutex<Clients>) -> io::Result<bool> {
     let mut clients = registry.lock().unwrap_or_else(PoisonError::into_inner);
     if clients.closing {
         return Ok(false);
@@ -89,11 +127,11 @@ fn serve(
     clients
         .connected
         .retain(|(_, thread)| !thread.is_finished());
-    let (ours, machines) = (stream.try_clone()?, machines.clone());
+    let (ours, fleet) = (stream.try_clone()?, fleet.clone());
     let thread = thread::Builder::new()
         .name("client".into())
         .spawn(move || {
-            if let Err(error) = answer(&stream, &machines) {
+            if let Err(error) = answer(&stream, &fleet) {
                 log::debug!("a control connection: {error}");
             }
             // The registry has a duplicate; the client shall see the end all the same.
@@ -103,12 +141,31 @@ fn serve(
     Ok(true)
 }
 
-fn answer(stream: &UnixStream, machines: &[Arc<Machine>]) -> io::Result<()> {
+fn answer(stream: &UnixStream, fleet: &Fleet) -> io::Result<()> {
+    let machines = &*fleet.machines;
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(line) = read_line(&mut reader)? {
         let answer = match serde_json::from_str(&line) {
             Ok(ToSupervisor::Ps) => FromSupervisor::Machines {
-                vms: machines.iter().map(|machine| machine.status()).collect(),
+                vms: Machine::statuses(machines),
+            },
+            Ok(ToSupervisor::Set {
+                tenant,
+                accelerator,
+                changes,
+            }) => match fleet.set(&tenant, accelerator.as_deref(), &changes) {
+                Ok((
+                    Changed {
+                        accelerator,
+                        values,
+                    },
+                    notes,
+                )) => FromSupervisor::Changed {
+                    accelerator,
+                    values,
+                    notes,
+                },
+                Err(message) => FromSupervisor::Refused { message },
             },
             Ok(ToSupervisor::Stop {
                 name,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::link::read_line;
 use super::protocol::{FromVm, ToVm};
-use crate::spec::VmSpec;
+use crate::spec::{AcceleratorSpec, VmSpec};
 use weir_devices::accel::AccelStats;
 
 use crate::status::{VmState, VmStatus};
@@ -69,6 +69,8 @@ struct State {
     accelerators: Vec<AccelStats>,
     /// How often the machine has told its figures.
     answers: u64,
+    /// How often it has changed a grant.
+    changes: u64,
     message: Option<String>,
     exit_status: Option<i32>,
     ran: Option<Duration>,
@@ -111,6 +113,7 @@ impl Machine {
                 restarts: 0,
                 accelerators: Vec::new(),
                 answers: 0,
+                changes: 0,
                 message: None,
                 exit_status: None,
                 ran: None,
@@ -189,20 +192,35 @@ impl Machine {
         }
     }
 
-    /// Present figures; those of a machine that does not answer may be old.
-    pub fn status(&self) -> VmStatus {
-        let before = self.state().answers;
-        let mut state = match self.send(&ToVm::Status) {
-            Ok(()) => {
-                let waiting =
-                    |state: &mut State| state.answers == before && state.phase != VmState::Ended;
-                let waited = self
-                    .changed
-                    .wait_timeout_while(self.state(), ANSWER_TIME, waiting);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            Err(_) => self.state(),
+    /// Present figures of all of `machines`, which are asked at the same time. Those of a machine
+    /// that does not answer may be old.
+    pub fn statuses(machines: &[Arc<Self>]) -> Vec<VmStatus> {
+        let until = Instant::now() + ANSWER_TIME;
+        let asked: Vec<_> = machines.iter().map(|machine| machine.ask()).collect();
+        let each = machines.iter().zip(asked);
+        each.map(|(machine, before)| machine.status(before, until))
+            .collect()
+    }
+
+    /// Asks for the present figures. Returns how many answers there were before, if one is coming.
+    fn ask(&self) -> Option<u64> {
+        let before = {
+            let state = self.state();
+            // One that has not started yet has nothing to tell, and answers once it has.
+            (state.phase != VmState::Starting).then_some(state.answers)?
         };
+        self.send(&ToVm::Status).ok().map(|()| before)
+    }
+
+    /// What is known, once there are more than `before` answers or it is `until`.
+    fn status(&self, before: Option<u64>, until: Instant) -> VmStatus {
+        let waiting =
+            |state: &mut State| Some(state.answers) == before && state.phase != VmState::Ended;
+        let patience = until.saturating_duration_since(Instant::now());
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), patience, waiting);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         let ended = state.phase == VmState::Ended;
         let uptime = *state.ran.get_or_insert_with(|| self.started.elapsed());
         if !ended {
@@ -220,6 +238,31 @@ impl Machine {
             message: state.message.clone(),
             console: Some(self.console_log.clone()),
             accelerators: state.accelerators.clone(),
+        }
+    }
+
+    /// Lets the machine use so much of an accelerator as `grant` says. Returns what is to be said
+    /// about it.
+    ///
+    /// # Errors
+    /// A sentence that says why it does not.
+    pub fn set(&self, grant: &AcceleratorSpec) -> Result<Option<String>, String> {
+        let before = self.state().changes;
+        let gone = || format!("machine `{}` has ended", self.name());
+        let grant = grant.clone();
+        self.send(&ToVm::Set { grant }).map_err(|_| gone())?;
+        let waiting = |state: &mut State| state.changes == before && state.phase != VmState::Ended;
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), ANSWER_TIME, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match state.changes != before {
+            true => Ok(None),
+            false if state.phase == VmState::Ended => Err(gone()),
+            false => Ok(Some(format!(
+                "machine `{}` does not answer; the change takes effect when it does",
+                self.name()
+            ))),
         }
     }
 
@@ -364,6 +407,7 @@ impl Machine {
                 state.accelerators = accelerators;
                 state.answers += 1;
             }
+            FromVm::Set => state.changes += 1,
             FromVm::Ended {
                 message,
                 accelerators,

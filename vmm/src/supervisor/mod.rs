@@ -1,12 +1,13 @@
 //! `weir up`: one process per machine, watched and answered for.
 //!
 //! ```text
-//! weir ps, stop, console ──control socket──▶ supervisor ──link──▶ weir run --supervised  (a VM)
+//! weir ps, set, stop, … ──control socket──▶ supervisor ──link──▶ weir run --supervised  (a VM)
 //!                                                 ▲                    │
 //!                                                 └──console, words────┘
 //! ```
 
 pub mod control;
+pub mod grants;
 pub mod link;
 pub mod machines;
 pub mod protocol;

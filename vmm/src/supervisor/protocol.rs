@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_devices::accel::AccelStats;
 
+use crate::spec::AcceleratorSpec;
 use crate::status::VmStatus;
 
 /// From the supervisor to a machine's process.
@@ -17,6 +18,11 @@ pub enum ToVm {
         now: bool,
         /// How long the guest gets, where that differs from what the machine was started with.
         grace_ms: Option<u64>,
+    },
+    /// Let the machine use so much of an accelerator from now on; answer with [`FromVm::Set`].
+    Set {
+        /// The accelerator, and all of the grant.
+        grant: AcceleratorSpec,
     },
     /// Somebody typed at the console.
     Input {
@@ -36,6 +42,8 @@ pub enum FromVm {
         /// Of each accelerator.
         accelerators: Vec<AccelStats>,
     },
+    /// A [`ToVm::Set`] has been done.
+    Set,
     /// The guest has restarted itself.
     Restarting,
     /// The machine has ended, and the process is about to.
@@ -53,6 +61,15 @@ pub enum FromVm {
 pub enum ToSupervisor {
     /// Answer with [`FromSupervisor::Machines`].
     Ps,
+    /// Change what a tenant may use of an accelerator; answer with [`FromSupervisor::Changed`].
+    Set {
+        /// The tenant's name in the configuration.
+        tenant: String,
+        /// The accelerator's, where the tenant has several.
+        accelerator: Option<String>,
+        /// Keys of the grant, and their values as a user writes them.
+        changes: Vec<(String, String)>,
+    },
     /// Stop machine `name`.
     Stop {
         /// Its name in the configuration.
@@ -80,6 +97,15 @@ pub enum FromSupervisor {
     Machines {
         /// In the order of the configuration.
         vms: Vec<VmStatus>,
+    },
+    /// The grant has been changed.
+    Changed {
+        /// The accelerator's name.
+        accelerator: String,
+        /// Each key, its value before, and its value now.
+        values: Vec<(String, String, String)>,
+        /// What the user should know about it, in sentences.
+        notes: Vec<String>,
     },
     /// The request is under way.
     Done,
