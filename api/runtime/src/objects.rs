@@ -20,6 +20,18 @@ struct Slot {
     name: AtomicU64,
     pointer: AtomicPtr<c_void>,
     note: AtomicU64,
+    kept: AtomicU64,
+}
+
+/// What is known of an object besides its kind and pointer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// A note of whoever made it.
+    pub note: u64,
+    /// The value that the spec says is kept with it.
+    pub kept: u64,
+    /// Whether answers can name it, so that [`Objects::handle_of`] finds it.
+    pub can_be_named: bool,
 }
 
 /// The objects of one client. Looking one up takes no lock.
@@ -43,7 +55,7 @@ impl Default for Objects {
 
 impl Objects {
     fn layout() -> Layout {
-        Layout::array::<Slot>(MAX_SLOTS as usize).expect("a table of 24 MiB")
+        Layout::array::<Slot>(MAX_SLOTS as usize).expect("a table of 32 MiB")
     }
 
     /// No objects.
@@ -69,24 +81,17 @@ impl Objects {
         u64::from(handle.generation()) << 32 | (kind as u64 + 1)
     }
 
-    /// Lets `handle` stand for `pointer`, an object of `kind`. `note` is kept for whoever made it.
-    /// If `can_be_named`, [`handle_of`](Self::handle_of) finds it.
-    pub fn bind(
-        &self,
-        handle: Handle,
-        kind: usize,
-        pointer: *mut c_void,
-        note: u64,
-        can_be_named: bool,
-    ) {
+    /// Lets `handle` stand for `pointer`, an object of `kind`.
+    pub fn bind(&self, handle: Handle, kind: usize, pointer: *mut c_void, known: Known) {
         let Some(slot) = self.slot(handle) else {
             return;
         };
         slot.name.store(0, Ordering::Release);
         slot.pointer.store(pointer, Ordering::Release);
-        slot.note.store(note, Ordering::Release);
+        slot.note.store(known.note, Ordering::Release);
+        slot.kept.store(known.kept, Ordering::Release);
         slot.name.store(Self::name(handle, kind), Ordering::Release);
-        if can_be_named {
+        if known.can_be_named {
             let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
             named.insert(pointer as usize, handle);
         }
@@ -108,6 +113,15 @@ impl Objects {
         let steady = slot.name.load(Ordering::Acquire) == name;
         let kind = (name as u32).checked_sub(1)? as usize;
         (steady && (name >> 32) as u32 == handle.generation()).then_some((kind, pointer, note))
+    }
+
+    /// The value that is kept with the object that `handle` stands for.
+    pub fn kept(&self, handle: Handle) -> Option<u64> {
+        let slot = self.slot(handle)?;
+        let name = slot.name.load(Ordering::Acquire);
+        let kept = slot.kept.load(Ordering::Acquire);
+        let steady = slot.name.load(Ordering::Acquire) == name;
+        (steady && name as u32 != 0 && (name >> 32) as u32 == handle.generation()).then_some(kept)
     }
 
     /// The handle that stands for `pointer`; null if this client has none.
@@ -136,7 +150,15 @@ mod tests {
     fn a_handle_names_its_kind_and_generation_only() {
         let objects = Objects::new();
         let handle = Handle::new(7, 2);
-        objects.bind(handle, 3, pointer(64), 9, true);
+        let known = Known {
+            note: 9,
+            kept: 77,
+            can_be_named: true,
+        };
+        objects.bind(handle, 3, pointer(64), known);
+        assert_eq!(objects.kept(handle), Some(77));
+        assert_eq!(objects.kept(Handle::new(7, 1)), None);
+        assert_eq!(objects.kept(Handle::new(8, 2)), None);
         assert_eq!(objects.find(handle, 3), Some((pointer(64), 9)));
         assert_eq!(objects.find(handle, 4), None);
         assert_eq!(objects.find(Handle::new(7, 1), 3), None);
@@ -150,8 +172,8 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_again_forgets_the_older_object() {
         let objects = Objects::new();
-        objects.bind(Handle::new(0, 1), 0, pointer(64), 0, false);
-        objects.bind(Handle::new(0, 2), 1, pointer(128), 0, false);
+        objects.bind(Handle::new(0, 1), 0, pointer(64), Known::default());
+        objects.bind(Handle::new(0, 2), 1, pointer(128), Known::default());
         assert_eq!(objects.find(Handle::new(0, 1), 0), None);
         assert_eq!(objects.find(Handle::new(0, 2), 1), Some((pointer(128), 0)));
     }

@@ -12,11 +12,11 @@ use weir_wire::arena::MAX_LANES;
 use weir_wire::channel::Event;
 use weir_wire::check::check;
 use weir_wire::command::{Call, Header, Place, Reference};
-use weir_wire::function::{Failure, Function};
+use weir_wire::function::{Failure, Function, Kept};
 use weir_wire::handle::Handle;
 
 use crate::library::Library;
-use crate::objects::UNORDERED;
+use crate::objects::{Known, UNORDERED};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use crate::tracker::{Outstanding, write_failed};
@@ -86,7 +86,8 @@ pub fn run(
 ) {
     let api = library.api();
     scratch.clear();
-    let (function, call) = match check(api, bytes, session.arena.size()) {
+    let kept: Kept<'_> = &|handle| session.objects.kept(handle);
+    let (function, call) = match check(api, bytes, session.arena.size(), kept) {
         Ok(checked) => checked,
         Err(why) => {
             let why = format!("malformed: {why}");
@@ -95,7 +96,7 @@ pub fn run(
     };
     let blocks = function
         .blocks
-        .is_some_and(|blocks| blocks(&call).is_some_and(|value| value != 0));
+        .is_some_and(|blocks| blocks(&call, kept).is_some_and(|value| value != 0));
     let mut turn = Turn {
         session,
         call,
@@ -157,6 +158,46 @@ impl<'a> Turn<'a> {
         }
         let found = self.session.objects.find(handle, kind);
         found.ok_or_else(|| self.invalid(kind))
+    }
+
+    /// The value that is kept with the object that `handle` names.
+    pub fn kept(&self, handle: Handle) -> Option<u64> {
+        self.session.objects.kept(handle)
+    }
+
+    /// The structures of `size` bytes at `word`, private to this turn, with the objects in place of
+    /// the handles that lie at each of these offsets, of the kinds that stand beside them; null for
+    /// none.
+    pub fn records(
+        &mut self,
+        word: usize,
+        size: usize,
+        handles: &[(usize, usize)],
+    ) -> Result<*mut u8, Refused> {
+        let Some(bytes) = self.inline(word)? else {
+            return Ok(std::ptr::null_mut());
+        };
+        let mut records = bytes.to_vec();
+        for record in records.chunks_exact_mut(size) {
+            for (offset, kind) in handles {
+                let malformed = self.malformed();
+                let place = record
+                    .get_mut(*offset..)
+                    .and_then(<[u8]>::first_chunk_mut::<8>)
+                    .ok_or(malformed)?;
+                let named = Handle(u64::from_le_bytes(*place));
+                if named.is_null() {
+                    continue;
+                }
+                let found = self.session.objects.find(named, *kind);
+                let (pointer, _) = found.ok_or_else(|| self.invalid(*kind))?;
+                *place = (pointer.expose_provenance() as u64).to_ne_bytes();
+            }
+        }
+        let out = self.scratch.take(records.len());
+        // SAFETY: `take` gave as many bytes.
+        unsafe { std::ptr::copy_nonoverlapping(records.as_ptr(), out, records.len()) };
+        Ok(out)
     }
 
     /// The objects of `kind` that the list of handles at `word` names; null for no list.
@@ -474,9 +515,17 @@ impl<'a> Turn<'a> {
         named: bool,
     ) {
         if !pointer.is_null() {
-            self.session
-                .objects
-                .bind(handle, kind, pointer, note, named);
+            let kept = match self.function.keeps {
+                // (The VMM sends on no call for which it has no value.)
+                Some(keeps) if self.proposed == 0 => keeps(&self.call, &|handle| self.kept(handle)),
+                _ => None,
+            };
+            let known = Known {
+                note,
+                kept: kept.unwrap_or_default(),
+                can_be_named: named,
+            };
+            self.session.objects.bind(handle, kind, pointer, known);
             self.bound |= 1u64.checked_shl(self.proposed).unwrap_or(0);
         }
         self.proposed += 1;

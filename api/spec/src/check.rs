@@ -1,6 +1,6 @@
 //! Whether a function is fully described.
 
-use crate::expression::Leaf;
+use crate::expression::{Expression, Field, Leaf};
 use crate::model::{Carried, Condition, Contents, Failure, Function, Role, Spec, Type};
 
 /// What a parameter of this type lacks if its attributes don't say how it travels.
@@ -56,6 +56,15 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     };
     if function.holds.is_some() && !makes(function) {
         return whole("says what its new object holds, but makes none");
+    }
+    if function.keeps.is_some() && !makes(function) {
+        return whole("says what is kept with its new object, but makes none");
+    }
+    for expression in function.holds.iter().chain(&function.keeps) {
+        check_leaves(function, expression).map_err(|what| (None, what))?;
+    }
+    if let Condition::If(blocks) = &function.blocks {
+        check_leaves(function, blocks).map_err(|what| (None, what))?;
     }
     if function.device_time && !has_event(spec, function) {
         return whole("takes device time, but has no parameter #[new] for its event");
@@ -120,21 +129,32 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
         Role::Found { len, .. } | Role::HandleOrBytes { len } => vec![len],
         _ => Vec::new(),
     };
-    for leaf in expressions.iter().flat_map(|e| e.leaves()) {
+    let mut expressions = expressions.into_iter();
+    expressions.try_for_each(|expression| check_leaves(function, expression))
+}
+
+/// Checks that mediator and worker can compute it from what is sent.
+fn check_leaves(function: &Function, expression: &Expression) -> Result<(), String> {
+    let not_sent = || Err("has a length that depends on what is not sent".into());
+    for leaf in expression.leaves() {
+        let role = |index: &usize| &function.params[*index].role;
         match leaf {
             Leaf::Deref(_) => return Err("has a length that is known only afterwards".into()),
-            Leaf::Element(array, _) => match &function.params[*array].role {
-                Role::Input {
-                    contents: Contents::Plain,
-                    ..
-                } => {}
-                _ => return Err("has a length that depends on what is not sent".into()),
-            },
-            Leaf::Param(i) => match &function.params[*i].role {
-                Role::Scalar => {}
-                _ => return Err("has a length that depends on what is not sent".into()),
-            },
-            Leaf::IsNull(_) => {}
+            Leaf::Element(index, _) | Leaf::Field(Field { param: index, .. }) => {
+                match role(index) {
+                    Role::Input {
+                        contents: Contents::Plain | Contents::Records(_),
+                        ..
+                    } => {}
+                    _ => return not_sent(),
+                }
+            }
+            Leaf::Param(index) if !matches!(role(index), Role::Scalar) => return not_sent(),
+            Leaf::Kept(index) if !matches!(role(index), Role::Handle(_)) => return not_sent(),
+            Leaf::Related(_) => {
+                return Err("depends on `related`, which only #[queued] may".into());
+            }
+            Leaf::Param(_) | Leaf::Kept(_) | Leaf::IsNull(_) | Leaf::Argument(_) => {}
         }
     }
     Ok(())

@@ -13,12 +13,24 @@
 //! size_of::<cl_buffer_region>()      bytes of a type
 //! a + b  a - b  a * b  a / b  a % b  a & b  a | b  a ^ b  a << b  a >> b  -a
 //! a == b  a != b  a < b  a <= b  a > b  a >= b  !a  a && b  a || b      1 or 0
+//! a.min(b)  a.max(b)                 the smaller, the larger
 //! a as cl_uint                       cut down to a type
 //! if a { b } else { c }
+//! match a { CL_R | CL_A => b, _ => c }
+//! panic!()                           no value
+//! desc.width  desc.object.is_null()  a field of an input structure
+//! (info as *const cl_region).size    the same, where the pointer is to `c_void`
+//! element_size(order, data_type)     a `const fn` of the spec
+//! kept(buffer)                       the value that is kept with the object of a handle
+//! related(queue, buffer, events)     whether all of these belong to one object (only in `queued`)
 //! ```
+//!
+//! An element or field behind a null pointer is 0: the vendor judges whether null may be passed.
+
+use std::sync::Arc;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::spanned::Spanned;
 
 use crate::parse::Error;
@@ -35,6 +47,59 @@ pub enum Leaf {
     Deref(usize),
     /// Whether the pointer parameter with this index is null.
     IsNull(usize),
+    /// A field of the input structure that the parameter with this index points to.
+    Field(Field),
+    /// The value that is kept with the object named by the handle with this index.
+    Kept(usize),
+    /// Whether all objects that the parameters with these indices name belong to the same one in the
+    /// end. Only the guest library knows.
+    Related(Vec<usize>),
+    /// The argument with this index, in the body of a [`Definition`].
+    Argument(usize),
+}
+
+/// A field of an input structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The parameter that points to the structure.
+    pub param: usize,
+    /// Where in the structure it lies.
+    pub offset: u64,
+    /// Its size.
+    pub bytes: u8,
+    /// Whether it has a sign.
+    pub signed: bool,
+}
+
+/// A `const fn` of the spec.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// How many arguments it takes.
+    pub arguments: usize,
+    /// Its value, over [`Leaf::Argument`]s.
+    pub body: Expression,
+}
+
+impl Definition {
+    /// A Rust function that computes it.
+    pub fn to_rust(&self) -> TokenStream {
+        let name = format_ident!("{}", self.name);
+        let arguments = (0..self.arguments).map(|index| format_ident!("argument_{index}"));
+        let body = self.body.to_rust(&mut |leaf| match leaf {
+            Leaf::Argument(index) => {
+                let argument = format_ident!("argument_{index}");
+                quote!(#argument)
+            }
+            _ => unreachable!("a definition knows nothing but its arguments"),
+        });
+        quote! {
+            pub fn #name(#(#arguments: i128),*) -> Option<i128> {
+                Some(#body)
+            }
+        }
+    }
 }
 
 /// An operation on two values.
@@ -59,6 +124,8 @@ pub enum Operator {
     GreaterOrEqual,
     And,
     Or,
+    Min,
+    Max,
 }
 
 /// An expression.
@@ -85,6 +152,16 @@ pub enum Expression {
     },
     /// The second if the first is not zero, else the third.
     If(Box<Expression>, Box<Expression>, Box<Expression>),
+    /// The one beside the numbers that have the first one's value, else the last.
+    Match(
+        Box<Expression>,
+        Vec<(Vec<i128>, Expression)>,
+        Box<Expression>,
+    ),
+    /// A `const fn` and its arguments.
+    Call(Arc<Definition>, Vec<Expression>),
+    /// No value.
+    Impossible,
 }
 
 impl Expression {
@@ -139,18 +216,46 @@ impl Expression {
                 }
                 _ => Err(unknown()),
             },
+            syn::Expr::Field(field) => {
+                let (field, is_pointer) = names.field(field)?;
+                match is_pointer {
+                    false => Ok(Expression::Leaf(Leaf::Field(field))),
+                    true => Err(names.error(
+                        expr.span(),
+                        "this is not an integer; of a handle, only `.is_null()` is known",
+                    )),
+                }
+            }
             syn::Expr::MethodCall(call) if call.method == "is_null" && call.args.is_empty() => {
                 match &*call.receiver {
                     syn::Expr::Path(path) => {
                         Ok(Expression::Leaf(Leaf::IsNull(names.pointer(&path.path)?)))
                     }
+                    syn::Expr::Field(field) => match names.field(field)? {
+                        (field, true) => Ok(Expression::Not(Box::new(Expression::Leaf(
+                            Leaf::Field(field),
+                        )))),
+                        _ => Err(unknown()),
+                    },
                     _ => Err(unknown()),
                 }
             }
-            syn::Expr::Call(call) if call.args.is_empty() => match &*call.func {
-                syn::Expr::Path(path) => names.size_of(&path.path).map(Expression::Number),
+            syn::Expr::MethodCall(call) if call.args.len() == 1 => {
+                let operator = match call.method.to_string().as_str() {
+                    "min" => Operator::Min,
+                    "max" => Operator::Max,
+                    _ => return Err(unknown()),
+                };
+                let left = Box::new(Expression::new(&call.receiver, names)?);
+                let right = Box::new(Expression::new(&call.args[0], names)?);
+                Ok(Expression::Binary(operator, left, right))
+            }
+            syn::Expr::Call(call) => match &*call.func {
+                syn::Expr::Path(path) => Expression::call(&path.path, &call.args, names),
                 _ => Err(unknown()),
             },
+            syn::Expr::Match(choice) => Expression::choice(choice, names),
+            syn::Expr::Macro(mac) if mac.mac.path.is_ident("panic") => Ok(Expression::Impossible),
             syn::Expr::Cast(cast) => {
                 let (bytes, signed) = names.integer(&cast.ty)?;
                 Ok(Expression::Cast {
@@ -172,6 +277,59 @@ impl Expression {
             syn::Expr::Block(inner) => block(&inner.block, names),
             _ => Err(unknown()),
         }
+    }
+
+    fn call(
+        path: &syn::Path,
+        arguments: &syn::punctuated::Punctuated<syn::Expr, syn::Token![,]>,
+        names: &Names<'_>,
+    ) -> Result<Expression, Error> {
+        if path.is_ident("kept") || path.is_ident("related") {
+            let params: Vec<usize> = arguments
+                .iter()
+                .map(|argument| names.handles(argument))
+                .collect::<Result<_, _>>()?;
+            return match (path.is_ident("kept"), &params[..]) {
+                (true, [param]) if names.is_handle(*param) => {
+                    Ok(Expression::Leaf(Leaf::Kept(*param)))
+                }
+                (true, _) => Err(names.error(path.span(), "say kept(handle)")),
+                (false, _) => Ok(Expression::Leaf(Leaf::Related(params))),
+            };
+        }
+        let Some(definition) = names.definition(path) else {
+            return names.size_of(path).map(Expression::Number);
+        };
+        if arguments.len() != definition.arguments {
+            let (wanted, given) = (definition.arguments, arguments.len());
+            let message = format!("it takes {wanted} arguments and is given {given}");
+            return Err(names.error(path.span(), message));
+        }
+        let arguments = arguments
+            .iter()
+            .map(|argument| Expression::new(argument, names));
+        Ok(Expression::Call(
+            definition,
+            arguments.collect::<Result<_, _>>()?,
+        ))
+    }
+
+    fn choice(choice: &syn::ExprMatch, names: &Names<'_>) -> Result<Expression, Error> {
+        let mut cases = Vec::new();
+        for arm in &choice.arms {
+            let value = Expression::new(&arm.body, names)?;
+            if let Some((_, guard)) = &arm.guard {
+                return Err(names.error(guard.span(), "a case has no further condition"));
+            }
+            match numbers(&arm.pat, names)? {
+                Some(numbers) => cases.push((numbers, value)),
+                None => {
+                    let on = Box::new(Expression::new(&choice.expr, names)?);
+                    return Ok(Expression::Match(on, cases, Box::new(value)));
+                }
+            }
+        }
+        Err(names.error(choice.span(), "this `match` has no case `_`"))
     }
 
     /// The value, where `leaf` gives the values of what a call says.
@@ -197,6 +355,22 @@ impl Expression {
                 0 => otherwise.evaluate(leaf),
                 _ => then.evaluate(leaf),
             },
+            Expression::Match(on, cases, otherwise) => {
+                let on = on.evaluate(leaf)?;
+                let case = cases.iter().find(|(numbers, _)| numbers.contains(&on));
+                case.map_or(&**otherwise, |(_, value)| value).evaluate(leaf)
+            }
+            Expression::Call(definition, arguments) => {
+                let arguments: Vec<i128> = arguments
+                    .iter()
+                    .map(|argument| argument.evaluate(leaf))
+                    .collect::<Option<_>>()?;
+                definition.body.evaluate(&mut |leaf| match leaf {
+                    Leaf::Argument(index) => arguments.get(*index).copied(),
+                    _ => None,
+                })
+            }
+            Expression::Impossible => None,
             Expression::Binary(operator, left, right) => {
                 let left = left.evaluate(leaf)?;
                 match operator {
@@ -212,8 +386,15 @@ impl Expression {
     /// Every leaf, in the order of the text.
     pub fn leaves(&self) -> Vec<&Leaf> {
         match self {
-            Expression::Number(_) => Vec::new(),
+            Expression::Number(_) | Expression::Impossible => Vec::new(),
             Expression::Leaf(leaf) => vec![leaf],
+            Expression::Match(on, cases, otherwise) => {
+                let cases = cases.iter().flat_map(|(_, value)| value.leaves()).collect();
+                [on.leaves(), cases, otherwise.leaves()].concat()
+            }
+            Expression::Call(_, arguments) => {
+                arguments.iter().flat_map(Expression::leaves).collect()
+            }
             Expression::Negate(inner) | Expression::Not(inner) => inner.leaves(),
             Expression::Cast { value, .. } => value.leaves(),
             Expression::Binary(_, left, right) => [left.leaves(), right.leaves()].concat(),
@@ -253,6 +434,26 @@ impl Expression {
                 let otherwise = otherwise.to_rust(leaf);
                 quote!((if #condition != 0 { #then } else { #otherwise }))
             }
+            Expression::Match(on, cases, otherwise) => {
+                let on = on.to_rust(leaf);
+                let cases: Vec<_> = cases
+                    .iter()
+                    .map(|(numbers, value)| {
+                        let literal = proc_macro2::Literal::i128_unsuffixed;
+                        let numbers = numbers.iter().map(|number| literal(*number));
+                        let value = value.to_rust(leaf);
+                        quote!(#(#numbers)|* => #value,)
+                    })
+                    .collect();
+                let otherwise = otherwise.to_rust(leaf);
+                quote!((match #on { #(#cases)* _ => #otherwise }))
+            }
+            Expression::Call(definition, arguments) => {
+                let name = format_ident!("{}", definition.name);
+                let arguments: Vec<_> = arguments.iter().map(|a| a.to_rust(leaf)).collect();
+                quote!(values::#name(#(#arguments),*)?)
+            }
+            Expression::Impossible => quote!({ return None }),
             Expression::Binary(operator, left, right) => {
                 let left = left.to_rust(leaf);
                 let right = right.to_rust(leaf);
@@ -262,11 +463,43 @@ impl Expression {
     }
 }
 
-fn block(block: &syn::Block, names: &Names<'_>) -> Result<Expression, Error> {
+pub(crate) fn block(block: &syn::Block, names: &Names<'_>) -> Result<Expression, Error> {
     match &block.stmts[..] {
         [syn::Stmt::Expr(inner, None)] => Expression::new(inner, names),
         _ => Err(names.error(block.span(), "this block is not a single expression")),
     }
+}
+
+/// The numbers of a case; `None` for `_`.
+fn numbers(pattern: &syn::Pat, names: &Names<'_>) -> Result<Option<Vec<i128>>, Error> {
+    let number = |expr: &syn::Expr| {
+        let value = Expression::new(expr, names)?;
+        match value.leaves().is_empty() {
+            true => value.evaluate(&mut |_| None),
+            false => None,
+        }
+        .ok_or_else(|| names.error(expr.span(), "this is not a constant"))
+    };
+    Ok(Some(match pattern {
+        syn::Pat::Wild(_) => return Ok(None),
+        syn::Pat::Lit(literal) => vec![number(&syn::Expr::Lit(literal.clone()))?],
+        syn::Pat::Path(path) => vec![number(&syn::Expr::Path(path.clone()))?],
+        syn::Pat::Ident(ident) if ident.subpat.is_none() && ident.by_ref.is_none() => {
+            let path = syn::Path::from(ident.ident.clone());
+            vec![number(&syn::parse_quote!(#path))?]
+        }
+        syn::Pat::Or(or) => {
+            let mut all = Vec::new();
+            for case in &or.cases {
+                match numbers(case, names)? {
+                    Some(more) => all.extend(more),
+                    None => return Ok(None),
+                }
+            }
+            all
+        }
+        other => return Err(names.error(other.span(), "this is not a constant")),
+    }))
 }
 
 /// The Rust integer type of so many bytes.
@@ -319,6 +552,8 @@ fn apply(operator: Operator, a: i128, b: i128) -> Option<i128> {
         Operator::GreaterOrEqual => Some(i128::from(a >= b)),
         Operator::And => Some(i128::from(a != 0 && b != 0)),
         Operator::Or => Some(i128::from(a != 0 || b != 0)),
+        Operator::Min => Some(a.min(b)),
+        Operator::Max => Some(a.max(b)),
     }
 }
 
@@ -343,5 +578,7 @@ fn binary_to_rust(operator: Operator, a: TokenStream, b: TokenStream) -> TokenSt
         Operator::GreaterOrEqual => quote!(i128::from(#a >= #b)),
         Operator::And => quote!(i128::from(#a != 0 && #b != 0)),
         Operator::Or => quote!(i128::from(#a != 0 || #b != 0)),
+        Operator::Min => quote!(i128::min(#a, #b)),
+        Operator::Max => quote!(i128::max(#a, #b)),
     }
 }

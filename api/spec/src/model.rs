@@ -1,8 +1,9 @@
 //! A spec, parsed, checked and laid out: what every generator reads.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::expression::Expression;
+use crate::expression::{Definition, Expression};
 
 /// One API.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Spec {
     pub structs: Vec<Struct>,
     /// Constants, in the file's order.
     pub constants: Vec<Constant>,
+    /// Functions that expressions may call, in the file's order.
+    pub definitions: Vec<Arc<Definition>>,
     /// Functions, by number. Their order is the file's.
     pub functions: Vec<Function>,
 }
@@ -75,6 +78,32 @@ pub struct Struct {
     pub size: u64,
     /// Alignment in bytes.
     pub align: u64,
+    /// Its fields.
+    pub fields: Vec<StructField>,
+}
+
+/// A field of a structure.
+#[derive(Debug)]
+pub struct StructField {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// Where it lies.
+    pub offset: u64,
+}
+
+impl Struct {
+    /// Offsets and kinds of the handles in it.
+    pub fn handles(&self) -> Vec<(u64, usize)> {
+        self.fields
+            .iter()
+            .filter_map(|field| match field.ty {
+                Type::Handle(kind) => Some((field.offset, kind)),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// A constant.
@@ -146,6 +175,8 @@ pub struct Function {
     pub blocks: Condition,
     /// Bytes of device memory that its new object holds.
     pub holds: Option<Expression>,
+    /// The value that is kept with its new object.
+    pub keeps: Option<Expression>,
     /// Whether its answer never changes for the same scalars, handles and input bytes, so that the
     /// guest may keep it.
     pub cached: bool,
@@ -160,6 +191,33 @@ pub struct Function {
     pub done: Option<usize>,
     /// Words of its commands.
     pub words: usize,
+}
+
+impl Function {
+    /// Every expression that mediator and worker compute.
+    pub fn computed(&self) -> Vec<&Expression> {
+        let mut all: Vec<&Expression> = self.holds.iter().chain(&self.keeps).collect();
+        if let Condition::If(blocks) = &self.blocks {
+            all.push(blocks);
+        }
+        for param in &self.params {
+            match &param.role {
+                Role::Input { len, contents } => {
+                    all.extend(len);
+                    if let Contents::Strings { count, .. } = contents {
+                        all.push(count);
+                    }
+                }
+                Role::Output { len, .. }
+                | Role::Found { len, .. }
+                | Role::HandleOrBytes { len } => {
+                    all.push(len);
+                }
+                _ => {}
+            }
+        }
+        all
+    }
 }
 
 /// How a function is carried.
@@ -196,6 +254,9 @@ pub struct New {
     pub kind: usize,
     /// Parameter (index) with the handle of the object that it belongs to and keeps alive.
     pub parent: Option<usize>,
+    /// A handle that goes before it if it is not null: in the structure that the parameter with this
+    /// index points to, at this offset.
+    pub first: Option<(usize, u64)>,
     /// Word with the handle that the guest proposes.
     pub word: usize,
 }
@@ -309,6 +370,8 @@ pub enum Contents {
     Bulk,
     /// A zero-terminated string; the zero travels with it.
     String,
+    /// Structures that contain handles: the index of the structure.
+    Records(usize),
     /// Handles of existing objects of this kind.
     Handles(usize),
     /// Pairs of key and value, ended by a zero key. The value of each of these keys is a handle of

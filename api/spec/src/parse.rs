@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proc_macro2::Span;
 use syn::parse::Parse;
 use syn::spanned::Spanned;
 
 use crate::attribute::{Attribute, Case, Setting};
-use crate::expression::Expression;
+use crate::expression::{Definition, Expression};
 use crate::model::*;
 use crate::prototype::{Declared, Names};
 use crate::types::{Types, text};
@@ -118,6 +119,7 @@ impl<'a> Reader<'a> {
             aliases: Vec::new(),
             structs: Vec::new(),
             constants: Vec::new(),
+            definitions: Vec::new(),
             functions: Vec::new(),
         };
         Reader {
@@ -227,10 +229,11 @@ impl<'a> Reader<'a> {
                 });
                 Ok(())
             }
+            syn::Item::Fn(function) => self.definition(function),
             syn::Item::ForeignMod(_) | syn::Item::Use(_) => Ok(()),
             other => Err(self.error(
                 other.span(),
-                "a spec holds types, structures, constants and `unsafe extern \"C\"` functions",
+                "a spec holds types, structures, constants, `const fn`s and `unsafe extern \"C\"` functions",
             )),
         }
     }
@@ -270,11 +273,13 @@ impl<'a> Reader<'a> {
 
     fn structure(&mut self, item: &syn::ItemStruct) -> Result<(), Error> {
         let name = item.ident.to_string();
-        let fields: Vec<Type> = item
-            .fields
-            .iter()
-            .map(|field| self.resolve(&field.ty))
-            .collect::<Result<_, _>>()?;
+        let mut fields = Vec::new();
+        for field in &item.fields {
+            let Some(name) = &field.ident else {
+                return Err(self.error(field.span(), "a field needs a name"));
+            };
+            fields.push((name.to_string(), self.resolve(&field.ty)?));
+        }
         let index = self
             .types
             .add_struct(&fields)
@@ -289,7 +294,50 @@ impl<'a> Reader<'a> {
             item: item.clone(),
             size,
             align,
+            fields: fields
+                .into_iter()
+                .map(|(name, ty)| StructField {
+                    offset: self.types.field(index, &name).map_or(0, |(at, _)| *at),
+                    name,
+                    ty,
+                })
+                .collect(),
         });
+        Ok(())
+    }
+
+    /// `const fn name(a: T) -> T { … }`.
+    fn definition(&mut self, function: &syn::ItemFn) -> Result<(), Error> {
+        let signature = &function.sig;
+        if signature.constness.is_none() {
+            return Err(self.error(signature.span(), "a function that lengths use is `const`"));
+        }
+        let params = self.declared(signature)?;
+        let names = Names {
+            reader: self,
+            params: &params,
+            defines: true,
+        };
+        for param in &params {
+            names.integer(&param.ty)?;
+        }
+        match &signature.output {
+            syn::ReturnType::Type(_, ty) => names.integer(ty)?,
+            syn::ReturnType::Default => {
+                return Err(self.error(signature.span(), "it gives no value"));
+            }
+        };
+        let body = crate::expression::block(&function.block, &names)?;
+        let name = signature.ident.to_string();
+        if self.spec.definitions.iter().any(|d| d.name == name) {
+            let message = format!("`{name}` is declared twice");
+            return Err(self.error(signature.ident.span(), message));
+        }
+        self.spec.definitions.push(Arc::new(Definition {
+            name,
+            arguments: params.len(),
+            body,
+        }));
         Ok(())
     }
 
@@ -322,6 +370,7 @@ impl<'a> Reader<'a> {
         let names = Names {
             reader: self,
             params: &[],
+            defines: false,
         };
         Expression::new(expr, &names)?
             .evaluate(&mut |_| None)
@@ -365,6 +414,7 @@ impl<'a> Reader<'a> {
         let names = Names {
             reader: self,
             params: &params,
+            defines: false,
         };
         let mut function = names.function(prototype, &attributes, number)?;
         crate::layout::lay_out(&mut function);

@@ -1,10 +1,12 @@
 //! One prototype: its attributes and parameters, put together.
 
+use std::sync::Arc;
+
 use proc_macro2::Span;
 use syn::spanned::Spanned;
 
 use crate::attribute::{Attribute, Case, Query, Setting};
-use crate::expression::{Expression, Leaf};
+use crate::expression::{Definition, Expression, Field, Leaf};
 use crate::model::*;
 use crate::parse::{Error, Reader, path_of, path_text};
 
@@ -21,6 +23,8 @@ pub(crate) struct Declared {
 pub(crate) struct Names<'a> {
     pub(crate) reader: &'a Reader<'a>,
     pub(crate) params: &'a [Declared],
+    /// Whether it is a `const fn`'s.
+    pub(crate) defines: bool,
 }
 
 /// What the attributes of a parameter say, before they are put together.
@@ -59,6 +63,7 @@ impl Names<'_> {
     pub(crate) fn value(&self, path: &syn::Path) -> Result<Expression, Error> {
         let name = path_text(path);
         match self.param(path) {
+            Some(index) if self.defines => Ok(Expression::Leaf(Leaf::Argument(index))),
             Some(index) => match self.params[index].resolved {
                 Type::Int { .. } => Ok(Expression::Leaf(Leaf::Param(index))),
                 _ => Err(self.error(path.span(), format!("`{name}` is not an integer"))),
@@ -80,6 +85,75 @@ impl Names<'_> {
             Type::Pointer { .. } | Type::Function | Type::Handle(_) => Ok(index),
             _ => Err(self.error(path.span(), "this is not a pointer")),
         }
+    }
+
+    /// The handle or list of handles that this names.
+    pub(crate) fn handles(&self, expr: &syn::Expr) -> Result<usize, Error> {
+        let unknown = || self.error(expr.span(), "this is not a parameter with handles");
+        let index = self.known_param(path_of(expr).ok_or_else(unknown)?)?;
+        match &self.params[index].resolved {
+            Type::Handle(_) => Ok(index),
+            Type::Pointer { mutable: false, to } if matches!(**to, Type::Handle(_)) => Ok(index),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// Whether this parameter is a handle.
+    pub(crate) fn is_handle(&self, index: usize) -> bool {
+        matches!(self.params[index].resolved, Type::Handle(_))
+    }
+
+    /// The `const fn` of this name.
+    pub(crate) fn definition(&self, path: &syn::Path) -> Option<Arc<Definition>> {
+        let definitions = &self.reader.spec.definitions;
+        let found = definitions.iter().find(|d| path.is_ident(&d.name));
+        found.cloned()
+    }
+
+    /// A field of an input structure, and whether it is a handle or pointer rather than a number:
+    /// `param.field` or `(param as *const structure).field`.
+    pub(crate) fn field(&self, expr: &syn::ExprField) -> Result<(Field, bool), Error> {
+        let unknown = || self.error(expr.base.span(), "this is not an input structure");
+        let (path, ty) = match &*expr.base {
+            syn::Expr::Path(path) => (&path.path, None),
+            syn::Expr::Paren(inner) => match &*inner.expr {
+                syn::Expr::Cast(cast) => (
+                    path_of(&cast.expr).ok_or_else(unknown)?,
+                    Some(self.reader.resolve(&cast.ty)?),
+                ),
+                _ => return Err(unknown()),
+            },
+            _ => return Err(unknown()),
+        };
+        let param = self.known_param(path)?;
+        let own = &self.params[param].resolved;
+        let read = |ty: &Type| match ty {
+            Type::Pointer { mutable: false, to } => Some((**to).clone()),
+            _ => None,
+        };
+        let structure = match (read(own), ty.as_ref().and_then(read)) {
+            (Some(Type::Struct(index)), None) => index,
+            (Some(Type::Void), Some(Type::Struct(index))) => index,
+            _ => return Err(unknown()),
+        };
+        let syn::Member::Named(name) = &expr.member else {
+            return Err(unknown());
+        };
+        let found = self.reader.types.field(structure, &name.to_string());
+        let message = || format!("there is no field `{name}`");
+        let (offset, ty) = found.ok_or_else(|| self.error(name.span(), message()))?;
+        let (bytes, signed, is_pointer) = match ty {
+            Type::Int { bytes, signed } => (*bytes, *signed, false),
+            Type::Handle(_) | Type::Pointer { .. } => (8, false, true),
+            _ => return Err(self.error(name.span(), "this field is not an integer")),
+        };
+        let field = Field {
+            param,
+            offset: *offset,
+            bytes,
+            signed,
+        };
+        Ok((field, is_pointer))
     }
 
     /// The out-parameter of an integer type of this name.
@@ -107,7 +181,10 @@ impl Names<'_> {
 
     /// The value of `size_of::<T>()`.
     pub(crate) fn size_of(&self, path: &syn::Path) -> Result<i128, Error> {
-        let unknown = || self.error(path.span(), "the only function is size_of::<T>()");
+        let unknown = || {
+            let what = "the only functions are size_of::<T>() and the spec's own `const fn`s";
+            self.error(path.span(), what)
+        };
         let [segment] = &path.segments.iter().collect::<Vec<_>>()[..] else {
             return Err(unknown());
         };
@@ -189,6 +266,7 @@ impl Names<'_> {
             submits: false,
             blocks: Condition::Never,
             holds: None,
+            keeps: None,
             cached: false,
             device_time: false,
             retains: None,
@@ -253,6 +331,7 @@ impl Names<'_> {
             "queued" => function.queued = self.condition(attribute)?,
             "blocks" => function.blocks = self.condition(attribute)?,
             "holds" => function.holds = Some(self.expression(attribute)?),
+            "keeps" => function.keeps = Some(self.expression(attribute)?),
             "cached" => function.cached = self.plain(attribute)?,
             "submits" => function.submits = self.plain(attribute)?,
             "device_time" => function.device_time = self.plain(attribute)?,
@@ -274,17 +353,37 @@ impl Names<'_> {
     }
 
     fn new_object(&self, attribute: &Attribute, kind: usize) -> Result<New, Error> {
-        let mut parent = None;
+        let (mut parent, mut first) = (None, None);
         if attribute.has_arguments() {
             let setting: Setting = self.reader.argument(attribute)?;
-            match path_of(&setting.value) {
-                Some(path) if setting.key == "parent" => parent = Some(self.handle_param(path)?),
-                _ => return Err(self.error(setting.key.span(), "say #[new(parent = …)]")),
+            let say = |span| {
+                let message = "say #[new(parent = …)] or #[new(parent = structure.handle | …)]";
+                Err(self.error(span, message))
+            };
+            let path = match &setting.value {
+                _ if setting.key != "parent" => return say(setting.key.span()),
+                syn::Expr::Binary(either) if matches!(either.op, syn::BinOp::BitOr(_)) => {
+                    let syn::Expr::Field(field) = &*either.left else {
+                        return say(either.left.span());
+                    };
+                    let (found, is_pointer) = self.field(field)?;
+                    if !is_pointer {
+                        return Err(self.error(field.span(), "this field is not a handle"));
+                    }
+                    first = Some((found.param, found.offset));
+                    path_of(&either.right)
+                }
+                value => path_of(value),
+            };
+            match path {
+                Some(path) => parent = Some(self.handle_param(path)?),
+                None => return say(setting.value.span()),
             }
         }
         Ok(New {
             kind,
             parent,
+            first,
             word: 0,
         })
     }
@@ -301,7 +400,7 @@ impl Names<'_> {
             true => said
                 .role
                 .take()
-                .or_else(|| said.by_type(&declared.resolved)),
+                .or_else(|| said.by_type(&declared.resolved, &self.reader.spec.structs)),
             false => said.role.take().or(Some(Role::GuestOnly { len: None })),
         };
         let role = role.ok_or_else(|| {
@@ -428,7 +527,7 @@ impl Names<'_> {
 
 impl Said {
     /// The role that type and attributes add up to; `None` if something is missing.
-    fn by_type(&mut self, ty: &Type) -> Option<Role> {
+    fn by_type(&mut self, ty: &Type, structs: &[Struct]) -> Option<Role> {
         let (mutable, to) = match ty {
             Type::Int { .. } | Type::Float(_) => return Some(Role::Scalar),
             Type::Handle(kind) => return Some(Role::Handle(*kind)),
@@ -462,6 +561,9 @@ impl Said {
             (Some(contents), _) => (None, contents),
             (None, Type::Int { bytes: 1, .. }) if self.string => (None, Contents::String),
             (None, Type::Handle(kind)) => (Some(self.len.take()?), Contents::Handles(*kind)),
+            (None, Type::Struct(index)) if !structs[*index].handles().is_empty() => {
+                (Some(self.len.take()?), Contents::Records(*index))
+            }
             (None, _) if self.bulk => (Some(self.len.take()?), Contents::Bulk),
             (None, _) => (Some(self.len.take()?), Contents::Plain),
         };

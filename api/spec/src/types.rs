@@ -12,6 +12,8 @@ pub(crate) struct Types {
     named: HashMap<String, Type>,
     /// Size and alignment of each structure.
     structs: Vec<(u64, u64)>,
+    /// Offset and type of each of its fields, by name.
+    fields: Vec<HashMap<String, (u64, Type)>>,
 }
 
 impl Types {
@@ -21,15 +23,24 @@ impl Types {
     }
 
     /// Adds a structure of these fields, laid out as C does, and returns its index.
-    pub(crate) fn add_struct(&mut self, fields: &[Type]) -> Option<usize> {
+    pub(crate) fn add_struct(&mut self, fields: &[(String, Type)]) -> Option<usize> {
         let (mut size, mut align) = (0u64, 1u64);
-        for field in fields {
+        let mut by_name = HashMap::new();
+        for (name, field) in fields {
             let (of_field, its_align) = self.size_align(field)?;
-            size = size.next_multiple_of(its_align) + of_field;
+            let offset = size.next_multiple_of(its_align);
+            by_name.insert(name.clone(), (offset, field.clone()));
+            size = offset + of_field;
             align = align.max(its_align);
         }
+        self.fields.push(by_name);
         self.structs.push((size.next_multiple_of(align), align));
         Some(self.structs.len() - 1)
+    }
+
+    /// Offset and type of a field of a structure.
+    pub(crate) fn field(&self, structure: usize, name: &str) -> Option<&(u64, Type)> {
+        self.fields.get(structure)?.get(name)
     }
 
     /// What the type with this name is.

@@ -8,11 +8,13 @@ const E: i32 = -5;
 const KEY: u32 = 9;
 struct pair { a: u32, b: u64 }
 #[handle(-6)] type queue = *mut c_void;
+struct desc { width: u64, of: queue }
+const fn twice(n: u32) -> u32 { 2 * n }
 #[handle(-7)] type event = *mut c_void;
 unsafe extern "C" {
 "#;
 /// Lines of it.
-const LINES: usize = 8;
+const LINES: usize = 10;
 
 /// Says what is wrong with a function, with its place relative to the function's first line.
 fn error(function: &str) -> String {
@@ -82,6 +84,14 @@ fn what_does_not_fit_together() {
             "1:16: f says what its new object holds, but makes none",
         ),
         (
+            "#[keeps(4)] fn f() -> i32;",
+            "1:16: f says what is kept with its new object, but makes none",
+        ),
+        (
+            "#[blocks(related(q))] fn f(q: queue) -> i32;",
+            "1:26: f depends on `related`, which only #[queued] may",
+        ),
+        (
             "#[device_time] fn f(q: queue) -> i32;",
             "1:19: f takes device time, but has no parameter #[new] for its event",
         ),
@@ -148,7 +158,7 @@ fn what_is_misspelt() {
         ),
         (
             "fn f(q: queue, #[new(child = q)] e: *mut event) -> i32;",
-            "1:22: say #[new(parent = …)]",
+            "1:22: say #[new(parent = …)] or #[new(parent = structure.handle | …)]",
         ),
         (
             "fn f(#[new] e: *mut u32) -> i32;",
@@ -176,7 +186,7 @@ fn what_is_misspelt() {
         ),
         (
             "fn f(#[len(f(2))] p: *mut u8) -> i32;",
-            "1:12: this is not an expression of the length language",
+            "1:12: the only functions are size_of::<T>() and the spec's own `const fn`s",
         ),
         (
             "fn f(#[len(if 1 { 2 })] p: *mut u8) -> i32;",
@@ -189,6 +199,34 @@ fn what_is_misspelt() {
         (
             "fn f(n: f32, #[len(n)] p: *mut u8) -> i32;",
             "1:20: `n` is not an integer",
+        ),
+        (
+            "fn f(#[len(twice(1, 2))] p: *mut u8) -> i32;",
+            "1:12: it takes 1 arguments and is given 2",
+        ),
+        (
+            "fn f(n: u32, #[len(kept(n))] p: *mut u8) -> i32;",
+            "1:25: this is not a parameter with handles",
+        ),
+        (
+            "fn f(#[len(1)] d: *const desc, #[len(d.height)] p: *mut u8) -> i32;",
+            "1:40: there is no field `height`",
+        ),
+        (
+            "fn f(#[len(1)] d: *const desc, #[len(d.of)] p: *mut u8) -> i32;",
+            "1:38: this is not an integer; of a handle, only `.is_null()` is known",
+        ),
+        (
+            "fn f(n: u32, #[len(n.width)] p: *mut u8) -> i32;",
+            "1:20: this is not an input structure",
+        ),
+        (
+            "fn f(n: u32, #[len(match n { 1 => 2 })] p: *mut u8) -> i32;",
+            "1:20: this `match` has no case `_`",
+        ),
+        (
+            "fn f(n: u32, #[len(match n { m => 2, _ => 1 })] p: *mut u8) -> i32;",
+            "1:30: there is no parameter or constant `m`",
         ),
         (
             "fn f(n: u32, #[len(n[0])] p: *mut u8) -> i32;",
@@ -224,7 +262,7 @@ fn what_the_whole_spec_lacks() {
     );
     assert_eq!(
         parse(&format!("{api}\nfn f() {{}}")),
-        "spec.rs:2:1: a spec holds types, structures, constants and `unsafe extern \"C\"` functions"
+        "spec.rs:2:1: a function that lengths use is `const`"
     );
     let missing = Spec::read("no/such/spec.rs")
         .map(drop)

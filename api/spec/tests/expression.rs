@@ -16,11 +16,15 @@ enum Tree {
     Negate(Box<Tree>),
     Cast(&'static str, Box<Tree>),
     If(Box<Tree>, Box<Tree>, Box<Tree>),
+    /// `match` with the cases 0 and 1 | 5.
+    Match(Box<Tree>, Box<Tree>, Box<Tree>, Box<Tree>),
+    /// The `const fn` of [`compiled`].
+    Mix(Box<Tree>, Box<Tree>),
 }
 
-const OPERATORS: [&str; 18] = [
+const OPERATORS: [&str; 20] = [
     "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&",
-    "||",
+    "||", "min", "max",
 ];
 
 impl Tree {
@@ -29,10 +33,18 @@ impl Tree {
             Tree::Number(n) => n.to_string(),
             Tree::A => "a".into(),
             Tree::B => "b".into(),
+            Tree::Binary(op @ ("min" | "max"), l, r) => {
+                format!("({}).{op}({})", l.text(), r.text())
+            }
             Tree::Binary(op, l, r) => format!("({} {op} {})", l.text(), r.text()),
             Tree::Not(x) => format!("!({})", x.text()),
             Tree::Negate(x) => format!("-({})", x.text()),
             Tree::Cast(ty, x) => format!("(({}) as {ty})", x.text()),
+            Tree::Match(on, x, y, z) => {
+                let [on, x, y, z] = [on, x, y, z].map(|tree| tree.text());
+                format!("(match ({on}) {{ 0 => {x}, 1 | FIVE => {y}, _ => {z} }})")
+            }
+            Tree::Mix(x, y) => format!("mix({}, {})", x.text(), y.text()),
             Tree::If(c, t, e) => {
                 format!(
                     "(if ({}) {{ {} }} else {{ {} }})",
@@ -56,6 +68,20 @@ impl Tree {
             Tree::Cast("i16", x) => i128::from(x.value(a, b)? as i16),
             Tree::Cast("u32", x) => i128::from(x.value(a, b)? as u32),
             Tree::Cast(_, x) => i128::from(x.value(a, b)? as i64),
+            Tree::Match(on, x, y, z) => {
+                return match on.value(a, b)? {
+                    0 => x.value(a, b),
+                    1 | 5 => y.value(a, b),
+                    _ => z.value(a, b),
+                };
+            }
+            Tree::Mix(x, y) => {
+                let (x, y) = (x.value(a, b)?, y.value(a, b)?);
+                return match x {
+                    9 => None,
+                    _ => x.checked_sub(y)?.checked_mul(3),
+                };
+            }
             Tree::If(c, t, e) => {
                 let chosen = if c.value(a, b)? == 0 { e } else { t };
                 return chosen.value(a, b);
@@ -92,6 +118,8 @@ impl Tree {
                     ">" => truth(l > r),
                     ">=" => truth(l >= r),
                     "&&" | "||" => truth(r != 0),
+                    "min" => Some(l.min(r)),
+                    "max" => Some(l.max(r)),
                     _ => unreachable!(),
                 };
             }
@@ -116,6 +144,9 @@ fn tree() -> impl Strategy<Value = Tree> {
             1 => (prop::sample::select(&["u8", "i16", "u32", "isize"][..]), boxed())
                 .prop_map(|(ty, x)| Tree::Cast(ty, x)),
             1 => (boxed(), boxed(), boxed()).prop_map(|(c, t, e)| Tree::If(c, t, e)),
+            1 => (boxed(), boxed(), boxed(), boxed())
+                .prop_map(|(on, x, y, z)| Tree::Match(on, x, y, z)),
+            1 => (boxed(), boxed()).prop_map(|(x, y)| Tree::Mix(x, y)),
         ]
     })
 }
@@ -125,6 +156,8 @@ fn compiled(text: &str) -> weir_spec::expression::Expression {
     let spec = format!(
         "#![api(name = \"t\", id = 1, library = \"l\")]
          #![errors(lost = -1, malformed = -1, quota = -1, unsupported = -1)]
+         const FIVE: u32 = 5;
+         const fn mix(x: u64, y: u64) -> u64 {{ match x {{ 9 => panic!(), _ => (x - y) * 3 }} }}
          unsafe extern \"C\" {{ fn f(a: u64, b: i32, #[len({text})] p: *mut c_void) -> i32; }}"
     );
     let mut spec = Spec::parse("t.rs", &spec).unwrap_or_else(|e| panic!("{e}"));

@@ -67,6 +67,7 @@ fn an_object_that_is_returned_is_proposed_after_the_parameters() {
         Some(New {
             kind: 0,
             parent: None,
+            first: None,
             word: 4
         })
     );

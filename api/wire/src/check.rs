@@ -5,7 +5,7 @@
 
 use crate::arena::{DATA_OFFSET, MAX_LANES};
 use crate::command::{Call, Place, Reference};
-use crate::function::{Api, Contents, Function, Param, Passing};
+use crate::function::{Api, Contents, Function, Kept, Param, Parent, Passing};
 use crate::handle::Handle;
 
 /// Why a command is refused.
@@ -33,13 +33,14 @@ pub enum Malformed {
 }
 
 /// Checks the command that `bytes` consist of against `api`'s tables, for an arena of `arena_size`
-/// bytes. Afterwards every reference lies inside of the command or of the arena's data, every length
+/// bytes and the values that are `kept` with the client's objects. Afterwards every reference lies inside of the command or of the arena's data, every length
 /// is the one that the function's other values ask for, and nothing required is missing. Handles are
 /// checked for form only; whether they name objects of this client, their table knows.
 pub fn check<'a>(
     api: &'static Api,
     bytes: &'a [u8],
     arena_size: u64,
+    kept: Kept<'_>,
 ) -> Result<(&'static Function, Call<'a>), Malformed> {
     let header = crate::command::Header::read(bytes).ok_or(Malformed::Size)?;
     let function = api
@@ -51,7 +52,7 @@ pub fn check<'a>(
         return Err(Malformed::Lane(header.lane));
     }
     for param in function.params {
-        check_param(&call, param, arena_size).map_err(|what| Malformed::Parameter {
+        check_param(&call, param, arena_size, kept).map_err(|what| Malformed::Parameter {
             function: function.name,
             parameter: param.name,
             what,
@@ -60,7 +61,12 @@ pub fn check<'a>(
     Ok((function, call))
 }
 
-fn check_param(call: &Call<'_>, param: &Param, arena_size: u64) -> Result<(), &'static str> {
+fn check_param(
+    call: &Call<'_>,
+    param: &Param,
+    arena_size: u64,
+    kept: Kept<'_>,
+) -> Result<(), &'static str> {
     match &param.passing {
         Passing::Scalar => Ok(()),
         Passing::Handle(_) | Passing::New { .. } => {
@@ -72,7 +78,7 @@ fn check_param(call: &Call<'_>, param: &Param, arena_size: u64) -> Result<(), &'
             if answer.place == Place::Null && proposed.place == Place::Null {
                 return Ok(());
             }
-            let wanted = len(call).ok_or("has a length that overflows")?;
+            let wanted = len(call, kept).ok_or(NO_LENGTH)?;
             if answer.len != wanted || proposed.len != wanted {
                 return Err("has another length than its count says");
             }
@@ -94,7 +100,7 @@ fn check_param(call: &Call<'_>, param: &Param, arena_size: u64) -> Result<(), &'
             if bytes.place == Place::Null {
                 return Ok(());
             }
-            exact_length(call, bytes, *len)?;
+            exact_length(call, bytes, *len, kept)?;
             check_contents(call, bytes, contents)
         }
         Passing::Out { len } => {
@@ -102,11 +108,14 @@ fn check_param(call: &Call<'_>, param: &Param, arena_size: u64) -> Result<(), &'
             if bytes.place == Place::Null {
                 return Ok(());
             }
-            exact_length(call, bytes, *len)?;
+            exact_length(call, bytes, *len, kept)?;
             written_to_arena(bytes)
         }
     }
 }
+
+/// A length that overflows, is negative, or depends on an object that there is not.
+const NO_LENGTH: &str = "has a length that cannot be";
 
 fn check_contents(
     call: &Call<'_>,
@@ -121,6 +130,9 @@ fn check_contents(
             each_word(inline(call, bytes)?, |word| handle(word, false).map(drop))
         }
         Contents::Properties(keys) => properties(inline(call, bytes)?, keys, |_, _| Ok(())),
+        Contents::Records { size, handles } => {
+            records(inline(call, bytes)?, *size, handles, |_, _| Ok(()))
+        }
     }
 }
 
@@ -161,12 +173,13 @@ fn exact_length(
     call: &Call<'_>,
     found: Reference,
     len: Option<crate::function::Expression>,
+    kept: Kept<'_>,
 ) -> Result<(), &'static str> {
     let Some(len) = len else { return Ok(()) };
-    match len(call) {
+    match len(call, kept) {
         Some(wanted) if wanted == found.len => Ok(()),
         Some(_) => Err("has another length than the call's other values ask for"),
-        None => Err("has a length that overflows"),
+        None => Err(NO_LENGTH),
     }
 }
 
@@ -221,6 +234,45 @@ fn properties(
     Err("does not end")
 }
 
+/// Goes through structures of `size` bytes and gives every handle in them, with its kind, to `f`.
+fn records(
+    bytes: &[u8],
+    size: usize,
+    handles: &[(usize, usize)],
+    mut f: impl FnMut(usize, Handle) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    if size == 0 || !bytes.len().is_multiple_of(size) {
+        return Err("is not made of whole structures");
+    }
+    for record in bytes.chunks_exact(size) {
+        for (offset, kind) in handles {
+            let word = record.get(*offset..).and_then(<[u8]>::first_chunk::<8>);
+            let word = word.ok_or("is too short for its handles")?;
+            let named = handle(u64::from_le_bytes(*word), true)?;
+            if !named.is_null() {
+                f(*kind, named)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The handle of what a checked `call`'s new object belongs to; null for nothing.
+pub fn parent_of(call: &Call<'_>, parent: Option<Parent>) -> Handle {
+    let Some(parent) = parent else {
+        return Handle::NULL;
+    };
+    let first = parent.first.and_then(|(word, offset)| {
+        let bytes = call.inline(call.reference(word)?)?;
+        let word = bytes.get(offset..)?.first_chunk::<8>()?;
+        Some(Handle(u64::from_le_bytes(*word)))
+    });
+    match first {
+        Some(first) if !first.is_null() => first,
+        _ => Handle(call.word(parent.word)),
+    }
+}
+
 /// How a call uses a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -257,7 +309,7 @@ pub fn handles<E>(
             }
             Passing::New { kind, parent } => {
                 let named = Handle(call.word(param.word));
-                let parent = parent.map_or(Handle::NULL, |word| Handle(call.word(word)));
+                let parent = parent_of(call, *parent);
                 if !named.is_null() {
                     f(
                         named,
@@ -302,6 +354,28 @@ pub fn handles<E>(
                     .and_then(|found| call.inline(found));
                 let mut error = None;
                 let _ = properties(bytes.unwrap_or_default(), keys, |kind, named| {
+                    f(named, Use::Existing(kind)).map_err(|e| {
+                        error = Some(e);
+                        "refused"
+                    })
+                });
+                if let Some(error) = error {
+                    return Err(error);
+                }
+            }
+            Passing::In {
+                contents:
+                    Contents::Records {
+                        size,
+                        handles: offsets,
+                    },
+                ..
+            } => {
+                let bytes = call
+                    .reference(param.word)
+                    .and_then(|found| call.inline(found));
+                let mut error = None;
+                let _ = records(bytes.unwrap_or_default(), *size, offsets, |kind, named| {
                     f(named, Use::Existing(kind)).map_err(|e| {
                         error = Some(e);
                         "refused"

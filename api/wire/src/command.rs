@@ -167,6 +167,19 @@ impl<'a> Call<'a> {
         self.bytes.get(at..at.checked_add(len)?)
     }
 
+    /// The integer of `size` bytes (at most 8) that lies `offset` bytes into what the reference at
+    /// `word` points to, inside of this command; 0 for a null reference.
+    pub fn number(&self, word: usize, offset: usize, size: usize) -> Option<u64> {
+        let found = self.reference(word)?;
+        if found.place == Place::Null {
+            return Some(0);
+        }
+        let bytes = self.inline(found)?.get(offset..)?.get(..size)?;
+        let mut value = [0; 8];
+        value.get_mut(..size)?.copy_from_slice(bytes);
+        Some(u64::from_le_bytes(value))
+    }
+
     /// The whole command.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes

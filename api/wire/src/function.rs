@@ -2,6 +2,7 @@
 //! the mediator and the worker read them.
 
 use crate::command::Call;
+use crate::handle::Handle;
 
 /// One API.
 #[derive(Debug)]
@@ -40,8 +41,16 @@ pub struct Errors {
     pub unsupported: i64,
 }
 
-/// A number of bytes or a condition that follows from a call's words. `None`: it overflows.
-pub type Expression = fn(&Call<'_>) -> Option<u64>;
+/// Where the values that are kept with a client's objects are looked up. `None`: there is no such
+/// object.
+pub type Kept<'a> = &'a dyn Fn(Handle) -> Option<u64>;
+
+/// For a client without objects.
+pub const NOTHING_KEPT: Kept<'static> = &|_| None;
+
+/// A number of bytes or a condition that follows from a call's words and from what is kept with the
+/// objects that it names. `None`: it has no value.
+pub type Expression = fn(&Call<'_>, Kept<'_>) -> Option<u64>;
 
 /// One function.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ pub struct Function {
     pub blocks: Option<Expression>,
     /// Bytes of device memory that its new object (the first one that it makes) holds.
     pub holds: Option<Expression>,
+    /// The value that is kept with its new object (the first one that it makes).
+    pub keeps: Option<Expression>,
     /// Whether it makes the device work, for which time is charged.
     pub device_time: bool,
     /// Word of the handle that it adds a reference to.
@@ -95,13 +106,13 @@ pub enum Passing {
     Scalar,
     /// One word: the handle of an existing object of this kind.
     Handle(usize),
-    /// One word: the handle that the guest library proposes for a new object of this kind. The new
-    /// object keeps the one at word `parent` alive.
+    /// One word: the handle that the guest library proposes for a new object of this kind, which
+    /// keeps its parent alive.
     New {
         /// Kind of the new object.
         kind: usize,
-        /// Word of the handle that it belongs to.
-        parent: Option<usize>,
+        /// The handle that it belongs to.
+        parent: Option<Parent>,
     },
     /// Four words: a reference to proposed handles (inline, 8 bytes each) for objects that may or
     /// may not be known already, and one to where in the arena the answer goes (8 bytes each).
@@ -127,6 +138,16 @@ pub enum Passing {
     },
 }
 
+/// Where a call says what its new object belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Word of the handle.
+    pub word: usize,
+    /// Where one may stand that goes before it, if it is there and not null: the word of a reference
+    /// to inline bytes, and an offset in them.
+    pub first: Option<(usize, usize)>,
+}
+
 /// What the bytes of an input are.
 #[derive(Debug)]
 pub enum Contents {
@@ -136,6 +157,14 @@ pub enum Contents {
     Bulk,
     /// Handles of existing objects, 8 bytes each; inline.
     Handles(usize),
+    /// Structures of `size` bytes each; inline. At each of these offsets in one is a handle of that
+    /// kind, or null.
+    Records {
+        /// Bytes of a structure.
+        size: usize,
+        /// Offsets of handles, and their kinds.
+        handles: &'static [(usize, usize)],
+    },
     /// Words in pairs of key and value, ended by a zero key; inline. The value after each of these
     /// keys is a handle of that kind, or null.
     Properties(&'static [(u64, usize)]),

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use weir_wire::arena::{DATA_OFFSET, MAX_LANES, MIN_SIZE};
 use weir_wire::check::{Malformed, Use, check, handles, traffic};
 use weir_wire::command::{Call, Encoder, Header, MAX_COMMAND, Place, Reference};
-use weir_wire::function::{Api, Contents, Errors, Failure, Function, Kind, Param, Passing};
+use weir_wire::function::{
+    Api, Contents, Errors, Failure, Function, Kept, Kind, NOTHING_KEPT, Param, Parent, Passing,
+};
 use weir_wire::handle::Handle;
 
 const ARENA: u64 = MIN_SIZE;
@@ -18,11 +20,11 @@ const fn param(name: &'static str, word: usize, optional: bool, passing: Passing
     }
 }
 
-fn times_four(call: &Call<'_>) -> Option<u64> {
+fn times_four(call: &Call<'_>, _: Kept<'_>) -> Option<u64> {
     call.word(0).checked_mul(4)
 }
 
-fn times_eight(call: &Call<'_>) -> Option<u64> {
+fn times_eight(call: &Call<'_>, _: Kept<'_>) -> Option<u64> {
     call.word(0).checked_mul(8)
 }
 
@@ -34,6 +36,7 @@ const fn function(name: &'static str, words: usize, params: &'static [Param]) ->
         failure: Failure::Return,
         blocks: None,
         holds: None,
+        keeps: None,
         device_time: false,
         retains: None,
         releases: None,
@@ -79,7 +82,10 @@ static API: Api = Api {
                     false,
                     Passing::New {
                         kind: 1,
-                        parent: Some(0),
+                        parent: Some(Parent {
+                            word: 0,
+                            first: None,
+                        }),
                     },
                 ),
                 param(
@@ -127,6 +133,45 @@ static API: Api = Api {
                 param("either", 3, false, Passing::HandleOrBytes),
             ],
         ),
+        function(
+            "describe",
+            6,
+            &[
+                param("parent", 0, false, Passing::Handle(0)),
+                param(
+                    "records",
+                    1,
+                    true,
+                    Passing::In {
+                        len: None,
+                        contents: Contents::Records {
+                            size: 24,
+                            handles: &[(8, 1)],
+                        },
+                    },
+                ),
+                param(
+                    "new",
+                    3,
+                    false,
+                    Passing::New {
+                        kind: 1,
+                        parent: Some(Parent {
+                            word: 0,
+                            first: Some((1, 8)),
+                        }),
+                    },
+                ),
+                param(
+                    "data",
+                    4,
+                    true,
+                    Passing::Out {
+                        len: Some(|call, kept| kept(Handle(call.word(0)))),
+                    },
+                ),
+            ],
+        ),
     ],
     kinds: &[
         Kind {
@@ -163,7 +208,7 @@ fn encode(function: u16, f: impl FnOnce(&mut Encoder<'_>)) -> Vec<u8> {
 }
 
 fn refused(bytes: &[u8]) -> &'static str {
-    match check(&API, bytes, ARENA) {
+    match check(&API, bytes, ARENA, NOTHING_KEPT) {
         Err(Malformed::Parameter { what, .. }) => what,
         other => panic!("accepted, or refused for another reason: {other:?}"),
     }
@@ -187,7 +232,7 @@ fn transfer(n: u64, from: Reference, to: Reference) -> Vec<u8> {
 #[test]
 fn a_transfer_whose_lengths_agree_passes() {
     let bytes = transfer(16, arena(DATA_OFFSET, 64), arena(ARENA - 64, 64));
-    let (function, call) = check(&API, &bytes, ARENA).unwrap();
+    let (function, call) = check(&API, &bytes, ARENA, NOTHING_KEPT).unwrap();
     assert_eq!(function.name, "transfer");
     assert_eq!((call.header.lane, call.header.seq), (3, 9));
     assert_eq!(traffic(function, &call), (64, 64));
@@ -202,7 +247,7 @@ fn lengths_and_places_are_held_to_the_call_s_values() {
         "has another length than the call's other values ask for",
         "the length must be the one that the count gives"
     );
-    assert_eq!(case(u64::MAX / 2, to), "has a length that overflows");
+    assert_eq!(case(u64::MAX / 2, to), "has a length that cannot be");
     assert_eq!(
         case(16, arena(DATA_OFFSET - 4, 64)),
         "lies outside of the arena's data"
@@ -249,7 +294,7 @@ fn handles_are_listed_with_their_use() {
             .collect();
         e.inline(2, &list);
     });
-    let (function, call) = check(&API, &bytes, ARENA).unwrap();
+    let (function, call) = check(&API, &bytes, ARENA, NOTHING_KEPT).unwrap();
     let mut seen = Vec::new();
     handles(function, &call, |handle, usage| {
         seen.push((handle, usage));
@@ -281,9 +326,9 @@ fn property_lists_must_end() {
             e.inline(2, &bytes);
         })
     };
-    assert!(check(&API, &list(&[0]), ARENA).is_ok());
+    assert!(check(&API, &list(&[0]), ARENA, NOTHING_KEPT).is_ok());
     assert!(
-        check(&API, &list(&[7, 0, 0]), ARENA).is_ok(),
+        check(&API, &list(&[7, 0, 0]), ARENA, NOTHING_KEPT).is_ok(),
         "a null value is no handle"
     );
     assert_eq!(refused(&list(&[7, Handle::new(1, 1).0])), "does not end");
@@ -309,9 +354,17 @@ fn found_arrays_need_as_many_proposals_as_places() {
         })
     };
     let two = [Handle::new(1, 1).0, Handle::new(2, 1).0];
-    assert!(check(&API, &find(2, &two, arena(DATA_OFFSET, 16)), ARENA).is_ok());
     assert!(
-        check(&API, &find(2, &[], Reference::NULL), ARENA).is_ok(),
+        check(
+            &API,
+            &find(2, &two, arena(DATA_OFFSET, 16)),
+            ARENA,
+            NOTHING_KEPT
+        )
+        .is_ok()
+    );
+    assert!(
+        check(&API, &find(2, &[], Reference::NULL), ARENA, NOTHING_KEPT).is_ok(),
         "only the count is asked"
     );
     let length = "has another length than its count says";
@@ -341,24 +394,30 @@ fn lists_of_handles_travel_inside_only() {
 fn frames_are_held_to_their_size() {
     let good = transfer(16, arena(DATA_OFFSET, 64), Reference::NULL);
     for len in 0..good.len() {
-        assert!(check(&API, &good[..len], ARENA).is_err(), "cut to {len}");
+        assert!(
+            check(&API, &good[..len], ARENA, NOTHING_KEPT).is_err(),
+            "cut to {len}"
+        );
     }
     let header = |f: fn(&mut Header)| {
         let mut bytes = good.clone();
         let mut changed = Header::read(&bytes).unwrap();
         f(&mut changed);
         bytes[..16].copy_from_slice(&changed.to_bytes());
-        check(&API, &bytes, ARENA).map(|_| ())
+        check(&API, &bytes, ARENA, NOTHING_KEPT).map(|_| ())
     };
     assert_eq!(header(|_| {}), Ok(()));
-    assert_eq!(header(|h| h.function = 4), Err(Malformed::Function(4)));
+    assert_eq!(header(|h| h.function = 5), Err(Malformed::Function(5)));
     assert_eq!(
         header(|h| h.lane = MAX_LANES),
         Err(Malformed::Lane(MAX_LANES))
     );
     assert_eq!(header(|h| h.size += 8), Err(Malformed::Size));
     let long = vec![0; MAX_COMMAND + 8];
-    assert_eq!(check(&API, &long, ARENA).map(|_| ()), Err(Malformed::Size));
+    assert_eq!(
+        check(&API, &long, ARENA, NOTHING_KEPT).map(|_| ()),
+        Err(Malformed::Size)
+    );
 }
 
 proptest! {
@@ -381,7 +440,7 @@ proptest! {
         let header = Header { size, api: 1, function, lane: 0, seq: 0 };
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend(words.iter().flat_map(|w| w.to_le_bytes()));
-        if let Ok((function, call)) = check(&API, &bytes, ARENA) {
+        if let Ok((function, call)) = check(&API, &bytes, ARENA, NOTHING_KEPT) {
             for param in function.params {
                 let word = match param.passing {
                     Passing::In { .. } | Passing::Out { .. } => param.word,
@@ -407,6 +466,58 @@ proptest! {
     /// Bytes of no structure at all never panic.
     #[test]
     fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        let _ = check(&API, &bytes, ARENA);
+        let _ = check(&API, &bytes, ARENA, NOTHING_KEPT);
     }
+}
+
+fn describe(records: Option<&[u64]>, data: Reference) -> Vec<u8> {
+    encode(4, |e| {
+        e.word(0, Handle::new(4, 1).0);
+        if let Some(words) = records {
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            e.inline(1, &bytes);
+        }
+        e.word(3, Handle::new(5, 1).0);
+        e.reference(4, data);
+    })
+}
+
+#[test]
+fn handles_in_structures_are_listed_and_go_before_other_parents() {
+    let named = Handle::new(6, 3);
+    let parent_in = |records: Option<&[u64]>| {
+        let bytes = describe(records, Reference::NULL);
+        let (function, call) = check(&API, &bytes, ARENA, NOTHING_KEPT).unwrap();
+        let (mut parent, mut existing) = (None, Vec::new());
+        handles(function, &call, |handle, usage| {
+            match usage {
+                Use::New { parent: found, .. } => parent = Some(found),
+                Use::Existing(kind) => existing.push((handle, kind)),
+                Use::ExistingAny => unreachable!(),
+            }
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        (parent.unwrap(), existing)
+    };
+    let outer = Handle::new(4, 1);
+    assert_eq!(parent_in(None), (outer, vec![(outer, 0)]));
+    assert_eq!(parent_in(Some(&[1, 0, 2])), (outer, vec![(outer, 0)]));
+    assert_eq!(
+        parent_in(Some(&[1, named.0, 2, 3, 0, 4])),
+        (named, vec![(outer, 0), (named, 1)])
+    );
+    let refused = |records: &[u64]| refused(&describe(Some(records), Reference::NULL));
+    assert_eq!(refused(&[1, 2]), "is not made of whole structures");
+    assert_eq!(refused(&[1, 7, 2]), "is not a handle");
+}
+
+#[test]
+fn lengths_may_depend_on_what_is_kept() {
+    let bytes = describe(None, arena(DATA_OFFSET, 64));
+    let outer = Handle::new(4, 1);
+    let check = |kept: Kept<'_>| check(&API, &bytes, ARENA, kept).map(drop);
+    assert_eq!(check(&|handle| (handle == outer).then_some(64)), Ok(()));
+    assert!(check(&|_| Some(63)).is_err());
+    assert!(check(NOTHING_KEPT).is_err(), "there is no such object");
 }

@@ -22,6 +22,8 @@ pub(super) struct Proposal {
     pub(super) parent: Handle,
     /// Bytes of device memory that it holds.
     pub(super) bytes: u64,
+    /// The value that the spec says is kept with it.
+    pub(super) kept: u64,
     /// It is the platform's own: it does not go when its references do. It has no parent and holds
     /// no bytes.
     pub(super) permanent: bool,
@@ -39,6 +41,7 @@ struct Slot {
     children: u32,
     parent: Handle,
     bytes: u64,
+    kept: u64,
     api: u16,
     kind: u16,
     alive: bool,
@@ -84,6 +87,11 @@ impl Objects {
             api: slot.api,
             kind: usize::from(slot.kind),
         })
+    }
+
+    /// The value that is kept with what `handle` names.
+    pub(super) fn kept(&self, handle: Handle) -> Option<u64> {
+        self.living(handle).map(|slot| slot.kept)
     }
 
     /// Whether `handle` may be proposed: its slot is free, and its generation new.
@@ -135,6 +143,7 @@ impl Objects {
             children: 0,
             parent,
             bytes: new.bytes,
+            kept: new.kept,
             api: new.kind.api,
             kind: new.kind.kind as u16,
             alive: true,

@@ -18,7 +18,7 @@ use crate::connection::{Connection, Library};
 use crate::deferred::{Target, Transfer};
 use crate::lanes::{Lane, SCRATCH};
 use crate::memory::Region;
-use crate::objects::Object;
+use crate::objects::{Family, Object};
 use crate::stream::Urgency;
 
 pub use bulk::Bulk;
@@ -123,6 +123,11 @@ impl Call {
         self.weir
     }
 
+    /// No objects yet, to be found related or not.
+    pub fn family(&self) -> Family<'static> {
+        self.weir.objects.family()
+    }
+
     /// The API's error for arguments that cannot be.
     pub fn malformed(&self) -> Code {
         Code(self.weir.face.errors.malformed)
@@ -138,7 +143,8 @@ impl Call {
         self.urgency = Urgency::Now;
     }
 
-    /// Says at which word the reference to the "complete" word goes, should there be need of one.
+    /// Says that its bulk transfer may go on when it has been answered, and at which word the
+    /// reference to the "complete" word goes.
     pub fn done(&mut self, word: usize) {
         self.done = Some(word);
     }
@@ -216,8 +222,12 @@ impl Call {
         if queued && !self.must_wait(failure) {
             return self.send_queued();
         }
+        let done = self.defer_bulk()?;
         let value = self.send_waiting()?;
         let error = self.failure(value, failure);
+        if let (Some(done), Some(_)) = (done, error) {
+            self.weir.deferred.forget(done);
+        }
         let unreported = match (self.weir.face.reports)(self.function) {
             true => self.weir.arena().take_error(),
             false => 0,
@@ -304,13 +314,26 @@ impl Call {
     }
 
     fn send_queued(mut self) -> Result<Reply, Code> {
+        self.defer_bulk()?;
+        self.fill_header(0, 0);
+        self.weir.append(&self.work.command, self.urgency)?;
+        self.work.proposed.clear();
+        Ok(Reply::from_arena(self, 0))
+    }
+
+    /// Hands a bulk transfer that may outlast the call over to those under way. Returns where the
+    /// word lies that says when it is complete.
+    fn defer_bulk(&mut self) -> Result<Option<u64>, Code> {
+        let (Some(index), true) = (self.done, self.work.bulk.is_some()) else {
+            return Ok(None);
+        };
+        let done = self.weir.allocate(4)?;
+        let word = self.weir.arena().memory().atomic_u32(done.at());
+        word.map_err(|_| self.malformed())?
+            .store(0, std::sync::atomic::Ordering::Release);
+        let at = done.at();
+        self.reference(index, Place::Arena(at), 4);
         if let Some(bulk) = self.work.bulk.take() {
-            let done = self.weir.allocate(4)?;
-            let word = self.weir.arena().memory().atomic_u32(done.at());
-            word.map_err(|_| self.malformed())?
-                .store(0, std::sync::atomic::Ordering::Release);
-            let index = self.done.ok_or(self.malformed())?;
-            self.reference(index, Place::Arena(done.at()), 4);
             self.weir.deferred.add(Transfer {
                 done,
                 data: bulk.region,
@@ -318,10 +341,7 @@ impl Call {
                 owner: self.owner,
             });
         }
-        self.fill_header(0, 0);
-        self.weir.append(&self.work.command, self.urgency)?;
-        self.work.proposed.clear();
-        Ok(Reply::from_arena(self, 0))
+        Ok(Some(at))
     }
 
     fn send_waiting(&mut self) -> Result<u64, Code> {

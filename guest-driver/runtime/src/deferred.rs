@@ -132,6 +132,13 @@ impl Deferred {
         self.count.store(transfers.len(), Ordering::Release);
     }
 
+    /// Forgets the transfer whose word lies at `done`: its call has failed.
+    pub fn forget(&self, done: u64) {
+        let mut transfers = lock(&self.transfers);
+        transfers.retain(|transfer| transfer.done.at() != done);
+        self.count.store(transfers.len(), Ordering::Release);
+    }
+
     /// Ends all transfers that are complete. When it returns, so are those that another thread has
     /// begun to end.
     pub fn collect(&self, arena: &Arena) {

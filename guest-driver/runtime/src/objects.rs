@@ -31,6 +31,8 @@ pub struct Object {
     children: AtomicU32,
     /// The parent's slot plus one; 0: none.
     parent: AtomicU32,
+    /// The value that the API's spec says is kept with it.
+    kept: AtomicU64,
     extra: Mutex<Extra>,
 }
 
@@ -135,6 +137,7 @@ impl Objects {
             .store(dispatch.cast_mut(), Ordering::Relaxed);
         object.references.store(1, Ordering::Relaxed);
         object.children.store(0, Ordering::Relaxed);
+        object.kept.store(0, Ordering::Relaxed);
         let parent = parent.map_or(0, |parent| {
             parent.children.fetch_add(1, Ordering::Relaxed);
             parent.handle().slot() + 1
@@ -157,12 +160,32 @@ impl Objects {
             references: AtomicU32::new(0),
             children: AtomicU32::new(0),
             parent: AtomicU32::new(0),
+            kept: AtomicU64::new(0),
             extra: Mutex::new(None),
         };
         // SAFETY: the slot is inside of the range, and nobody looks at it before `fresh` says so.
         unsafe { self.base.add(slot as usize).write(object) };
         self.fresh.store(slot + 1, Ordering::Release);
         self.at(slot)
+    }
+
+    /// The object that `object` belongs to in the end: itself, if it has no parent.
+    fn eldest<'a>(&'a self, mut object: &'a Object) -> &'a Object {
+        while let Some(slot) = object.parent.load(Ordering::Relaxed).checked_sub(1)
+            && let Some(parent) = self.at(slot)
+        {
+            object = parent;
+        }
+        object
+    }
+
+    /// Nobody yet.
+    pub fn family(&self) -> Family<'_> {
+        Family {
+            objects: self,
+            eldest: None,
+            is_one: true,
+        }
     }
 
     /// Makes `object` one that cannot be given up.
@@ -214,7 +237,57 @@ impl Objects {
     }
 }
 
+/// Objects, and whether all of them belong to the same one in the end.
+#[derive(Debug)]
+pub struct Family<'a> {
+    objects: &'a Objects,
+    eldest: Option<Handle>,
+    is_one: bool,
+}
+
+impl Family<'_> {
+    /// Adds an object, or none.
+    pub fn add(&mut self, object: Option<&Object>) {
+        if let Some(object) = object {
+            let eldest = self.objects.eldest(object).handle();
+            self.is_one &= *self.eldest.get_or_insert(eldest) == eldest;
+        }
+    }
+
+    /// Adds the objects at `count` addresses.
+    ///
+    /// # Safety
+    /// `list` must be null or valid for reading as many addresses.
+    pub unsafe fn add_list(&mut self, list: *const *const c_void, count: i128) {
+        if list.is_null() {
+            return;
+        }
+        for index in 0..usize::try_from(count).unwrap_or(0) {
+            // SAFETY: so the caller says.
+            match self.objects.find_any(unsafe { *list.add(index) }) {
+                Some(object) => self.add(Some(object)),
+                None => self.is_one = false,
+            }
+        }
+    }
+
+    /// Whether all that were added belong to the same object.
+    pub fn is_one(&self) -> bool {
+        self.is_one
+    }
+}
+
 impl Object {
+    /// The value that is kept with it.
+    pub fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Keeps `value` with it.
+    pub fn keep(&self, value: u64) {
+        self.kept.store(value, Ordering::Relaxed);
+    }
+
     /// The name under which mediator and worker know it.
     pub fn handle(&self) -> Handle {
         Handle(self.handle.load(Ordering::Relaxed))
@@ -257,6 +330,37 @@ mod tests {
         objects.release(buffer);
         assert!(objects.find(buffer_at, 2).is_none());
         assert!(objects.find(context_at, 1).is_none());
+    }
+
+    #[test]
+    fn objects_of_one_ancestor_are_a_family() {
+        let objects = Objects::new().unwrap();
+        let [one, other] = [0; 2].map(|kind| objects.propose(kind, NO_DISPATCH, None).unwrap());
+        let queue = objects.propose(1, NO_DISPATCH, Some(one)).unwrap();
+        let event = objects.propose(2, NO_DISPATCH, Some(queue)).unwrap();
+        let stranger = objects.propose(1, NO_DISPATCH, Some(other)).unwrap();
+        let is_one = |list: &[*const c_void]| {
+            let mut family = objects.family();
+            family.add(Some(queue));
+            family.add(None);
+            // SAFETY: there are as many addresses.
+            unsafe { family.add_list(list.as_ptr(), list.len() as i128) };
+            family.is_one()
+        };
+        assert!(is_one(&[]));
+        assert!(is_one(&[event.address(), one.address()]));
+        assert!(!is_one(&[event.address(), stranger.address()]));
+        assert!(!is_one(&[std::ptr::null()]));
+    }
+
+    #[test]
+    fn what_is_kept_goes_with_the_object() {
+        let objects = Objects::new().unwrap();
+        let object = objects.propose(0, NO_DISPATCH, None).unwrap();
+        object.keep(7);
+        assert_eq!(object.kept(), 7);
+        objects.release(object);
+        assert_eq!(objects.propose(0, NO_DISPATCH, None).unwrap().kept(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use weir_guest::{Code, Errors, Face};
 use weir_wire::arena::{Arena, MIN_SIZE};
 use weir_wire::check::check;
 use weir_wire::command::{Call as Command, Header, Place};
-use weir_wire::function::{self, Api, Contents, Function, Kind, Param, Passing};
+use weir_wire::function::{self, Api, Contents, Function, Kind, NOTHING_KEPT, Param, Passing};
 
 const THING: usize = 0;
 const MAKE: u16 = 0;
@@ -64,6 +64,7 @@ const fn function(
         failure,
         blocks: None,
         holds: None,
+        keeps: None,
         device_time: false,
         retains: None,
         releases: None,
@@ -75,7 +76,7 @@ const NEW: Passing = Passing::New {
     parent: None,
 };
 const BULK: Passing = Passing::In {
-    len: Some(|call| Some(call.word(1))),
+    len: Some(|call, _| Some(call.word(1))),
     contents: Contents::Bulk,
 };
 
@@ -98,7 +99,7 @@ static API: Api = Api {
                     1,
                     false,
                     Passing::Out {
-                        len: Some(|_| Some(4)),
+                        len: Some(|_, _| Some(4)),
                     },
                 ),
             ],
@@ -124,7 +125,7 @@ static API: Api = Api {
                     2,
                     false,
                     Passing::Out {
-                        len: Some(|call| Some(call.word(1))),
+                        len: Some(|call, _| Some(call.word(1))),
                     },
                 ),
                 param(
@@ -132,7 +133,7 @@ static API: Api = Api {
                     4,
                     true,
                     Passing::Out {
-                        len: Some(|_| Some(4)),
+                        len: Some(|_, _| Some(4)),
                     },
                 ),
             ],
@@ -150,7 +151,7 @@ static API: Api = Api {
                     4,
                     true,
                     Passing::Out {
-                        len: Some(|_| Some(4)),
+                        len: Some(|_, _| Some(4)),
                     },
                 ),
             ],
@@ -244,7 +245,8 @@ impl Mediator {
     }
 
     fn execute(&mut self, bytes: &[u8]) {
-        let (_, call) = check(&API, bytes, MIN_SIZE).unwrap_or_else(|error| panic!("{error}"));
+        let (_, call) =
+            check(&API, bytes, MIN_SIZE, NOTHING_KEPT).unwrap_or_else(|error| panic!("{error}"));
         SEEN.lock().unwrap().push(call.header.function);
         let value = match call.header.function {
             MAKE => call.word(0),

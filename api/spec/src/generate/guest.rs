@@ -37,12 +37,14 @@ pub fn generate(spec: &Spec) -> String {
         .map(|f| encoder::Encoder { spec, function: f }.generate());
     let entries = spec.functions.iter().map(|function| entry(spec, function));
     let table = table(spec);
+    let values = super::values(spec);
     super::pretty(quote! {
         use super::by_hand;
         use weir_guest::Code;
         use weir_guest::call::{Bulk, Call};
 
         #declarations
+        #values
         #face
         #table
 

@@ -6,6 +6,21 @@ pub mod table;
 pub mod worker;
 
 use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::Spec;
+
+/// A module with the functions that expressions call.
+fn values(spec: &Spec) -> TokenStream {
+    let definitions = spec.definitions.iter().map(|d| d.to_rust());
+    quote! {
+        /// The spec's own functions. `None`: there is no such value.
+        #[allow(missing_docs, dead_code, unused_variables, unused_parens)]
+        pub mod values {
+            #(#definitions)*
+        }
+    }
+}
 
 /// Generated code as text, laid out like any other.
 ///

@@ -41,9 +41,16 @@ pub fn generate(spec: &Spec) -> String {
         let (name, number) = (format_ident!("{}", function.name), function.number);
         quote!(pub const #name: u16 = #number;)
     });
+    let values = super::values(spec);
     pretty(quote! {
-        use weir_wire::command::Call;
-        use weir_wire::function::{Api, Contents, Errors, Failure, Function, Kind, Param, Passing};
+        #[allow(unused_imports)]
+        use weir_wire::function::{
+            Api, Contents, Errors, Failure, Function, Kind, Param, Parent, Passing,
+        };
+        #[allow(unused_imports)]
+        use weir_wire::handle::Handle;
+
+        #values
 
         /// The API's table.
         pub static API: Api = Api {
@@ -74,15 +81,6 @@ pub fn generate(spec: &Spec) -> String {
         #[allow(missing_docs, non_upper_case_globals)]
         pub mod functions {
             #(#function_numbers)*
-        }
-
-        /// The integer at `index` of the inline array of `size`-byte integers at `word`.
-        #[allow(dead_code)]
-        fn element(call: &Call<'_>, word: usize, index: usize, size: usize) -> Option<u64> {
-            let bytes = call.inline(call.reference(word)?)?;
-            let mut value = [0; 8];
-            value[..size].copy_from_slice(bytes.get(index * size..(index + 1) * size)?);
-            Some(u64::from_le_bytes(value))
         }
     })
 }
@@ -124,7 +122,7 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
             name: "__done",
             word: #word,
             optional: true,
-            passing: Passing::Out { len: Some(|_| Some(4)) },
+            passing: Passing::Out { len: Some(|_, _| Some(4)) },
         }));
     }
     let failure = match function.failure {
@@ -136,12 +134,18 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
     };
     let blocks = match &function.blocks {
         Condition::Never => quote!(None),
-        Condition::Always => quote!(Some(|_| Some(1))),
+        Condition::Always => quote!(Some(|_, _| Some(1))),
         Condition::If(condition) => some_closure(spec, function, condition, 1),
     };
     let holds = option(
         function
             .holds
+            .as_ref()
+            .map(|e| closure(spec, function, e, 1)),
+    );
+    let keeps = option(
+        function
+            .keeps
             .as_ref()
             .map(|e| closure(spec, function, e, 1)),
     );
@@ -161,6 +165,7 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
         failure: #failure,
         blocks: #blocks,
         holds: #holds,
+        keeps: #keeps,
         device_time: #device_time,
         retains: #retains,
         releases: #releases,
@@ -180,7 +185,7 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
                 len.as_ref()
                     .map(|e| closure(spec, function, e, size(param))),
             );
-            let contents = describe_contents(contents);
+            let contents = describe_contents(spec, contents);
             quote!(Passing::In { len: #len, contents: #contents })
         }
         Role::Output { len, .. } => {
@@ -191,7 +196,7 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
             // Null where nobody waits for the call.
             optional = true;
             quote!(Passing::Out {
-                len: Some(|_| Some(4))
+                len: Some(|_, _| Some(4))
             })
         }
         Role::New(new) => new_passing(function, new),
@@ -205,7 +210,7 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
     Some(quote!(Param { name: #name, word: #word, optional: #optional, passing: #passing }))
 }
 
-fn describe_contents(contents: &Contents) -> TokenStream {
+fn describe_contents(spec: &Spec, contents: &Contents) -> TokenStream {
     match contents {
         Contents::Plain | Contents::String => quote!(Contents::Plain),
         Contents::Bulk => quote!(Contents::Bulk),
@@ -215,14 +220,33 @@ fn describe_contents(contents: &Contents) -> TokenStream {
             quote!(Contents::Properties(&[#(#keys),*]))
         }
         Contents::Strings { .. } => quote!(Contents::Strings),
+        Contents::Records(index) => {
+            let size = spec.structs[*index].size as usize;
+            let handles = handles_in(spec, *index);
+            quote!(Contents::Records { size: #size, handles: &[#(#handles),*] })
+        }
     }
+}
+
+/// `(offset, kind)` of each handle in a structure.
+pub(super) fn handles_in(spec: &Spec, structure: usize) -> Vec<TokenStream> {
+    let handles = spec.structs[structure].handles().into_iter();
+    let handles = handles.map(|(offset, kind)| {
+        let offset = offset as usize;
+        quote!((#offset, #kind))
+    });
+    handles.collect()
 }
 
 fn new_passing(function: &Function, new: &New) -> TokenStream {
     let kind = new.kind;
     let parent = option(new.parent.map(|index| {
         let word = function.params[index].word;
-        quote!(#word)
+        let first = option(new.first.map(|(param, offset)| {
+            let (word, offset) = (function.params[param].word, offset as usize);
+            quote!((#word, #offset))
+        }));
+        quote!(Parent { word: #word, first: #first })
     }));
     quote!(Passing::New { kind: #kind, parent: #parent })
 }
@@ -250,7 +274,7 @@ fn closure(spec: &Spec, function: &Function, expression: &Expression, size: i128
     match expression {
         Expression::Number(value) => {
             if let Some(value) = value.checked_mul(size).and_then(|n| u64::try_from(n).ok()) {
-                return quote!(|_| Some(#value));
+                return quote!(|_, _| Some(#value));
             }
         }
         Expression::Leaf(Leaf::Param(index))
@@ -261,8 +285,8 @@ fn closure(spec: &Spec, function: &Function, expression: &Expression, size: i128
         {
             let value = scalar(&function.params[*index]);
             return match size_u64 {
-                1 => quote!(|call| Some(u64::from(#value))),
-                _ => quote!(|call| u64::from(#value).checked_mul(#size_u64)),
+                1 => quote!(|call, _| Some(u64::from(#value))),
+                _ => quote!(|call, _| u64::from(#value).checked_mul(#size_u64)),
             };
         }
         _ => {}
@@ -275,7 +299,16 @@ fn closure(spec: &Spec, function: &Function, expression: &Expression, size: i128
             quote!(i128::checked_mul(#value, #size)?)
         }
     };
-    quote!(|call| u64::try_from(#value).ok())
+    let asks = |wanted: fn(&Leaf) -> bool| expression.leaves().into_iter().any(wanted);
+    let kept = match asks(|leaf| matches!(leaf, Leaf::Kept(_))) {
+        true => quote!(kept),
+        false => quote!(_),
+    };
+    let call = match expression.leaves().is_empty() {
+        true => quote!(_),
+        false => quote!(call),
+    };
+    quote!(|#call, #kept| u64::try_from(#value).ok())
 }
 
 /// The value of a scalar parameter, in its own type.
@@ -304,7 +337,7 @@ pub(crate) fn scalar_as(param: &Param) -> TokenStream {
     }
 }
 
-/// What a leaf is, given a `call`.
+/// What a leaf is, given a `call` and what is `kept`.
 pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> TokenStream {
     match leaf {
         Leaf::Param(index) => {
@@ -322,7 +355,18 @@ pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> Tok
                 unreachable!("only arrays of integers are used in expressions");
             };
             let ty = integer_type(bytes, signed);
-            quote!(i128::from(element(call, #word, #element, #size)? as #ty))
+            let offset = element * size;
+            quote!(i128::from(call.number(#word, #offset, #size)? as #ty))
+        }
+        Leaf::Field(field) => {
+            let word = function.params[field.param].word;
+            let (offset, size) = (field.offset as usize, usize::from(field.bytes));
+            let ty = integer_type(field.bytes, field.signed);
+            quote!(i128::from(call.number(#word, #offset, #size)? as #ty))
+        }
+        Leaf::Kept(index) => {
+            let word = function.params[*index].word;
+            quote!(i128::from(kept(Handle(call.word(#word)))?))
         }
         Leaf::IsNull(index) => {
             let word = function.params[*index].word;
@@ -331,6 +375,8 @@ pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> Tok
                 _ => quote!(i128::from(call.word(#word) >> 62 == 0)),
             }
         }
-        Leaf::Deref(_) => unreachable!("what is written is not known to the table"),
+        Leaf::Deref(_) | Leaf::Related(_) | Leaf::Argument(_) => {
+            unreachable!("the check of the spec allows nothing that the table cannot know")
+        }
     }
 }

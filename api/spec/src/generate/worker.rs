@@ -48,11 +48,17 @@ pub fn generate(spec: &Spec) -> String {
         }
     });
     let unsupported = spec.errors.unsupported;
+    let values = super::values(spec);
     pretty(quote! {
         use core::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
         use weir_runtime::turn::{Answer, Made, Naming, Refused, Turn};
         use weir_wire::command::Call;
+        #[allow(unused_imports)]
+        use weir_wire::function::Kept;
+        #[allow(unused_imports)]
+        use weir_wire::handle::Handle;
 
+        #values
         #types
         #vendor
 
@@ -77,13 +83,6 @@ pub fn generate(spec: &Spec) -> String {
         /// Each call, made on the vendor library as it came.
         pub mod calls {
             use super::*;
-
-            fn element(call: &Call<'_>, word: usize, index: usize, size: usize) -> Option<u64> {
-                let bytes = call.inline(call.reference(word)?)?;
-                let mut value = [0; 8];
-                value[..size].copy_from_slice(bytes.get(index * size..(index + 1) * size)?);
-                Some(u64::from_le_bytes(value))
-            }
 
             #(#calls)*
         }
@@ -263,6 +262,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
         #[allow(unused_variables, unused_mut)]
         pub fn #name(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
             let call = turn.call;
+            let session = turn.session;
             #done
             #error
             #(#inputs)*
@@ -293,6 +293,14 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
         Role::Input { contents, .. } => match contents {
             Contents::Plain => cast(param, quote!(turn.input(#word)?)),
             Contents::Bulk => cast(param, quote!(turn.bulk_input(#word)?)),
+            Contents::Records(index) => {
+                let size = spec.structs[*index].size as usize;
+                let handles = super::table::handles_in(spec, *index);
+                cast(
+                    param,
+                    quote!(turn.records(#word, #size, &[#(#handles),*])?.cast_const()),
+                )
+            }
             Contents::String => cast(param, quote!(turn.string(#word)?)),
             Contents::Handles(kind) => {
                 cast(param, quote!(turn.handles(#word, #kind)?.cast_const()))
@@ -390,9 +398,9 @@ fn number(spec: &Spec, function: &Function, expression: &Expression, size: i128)
     let value = expression.to_rust(&mut |leaf| leaf_of_call(spec, function, leaf));
     let size = proc_macro2::Literal::i128_unsuffixed(size);
     quote! {
-        (|call: &Call<'_>| -> Option<u64> {
+        (|call: &Call<'_>, kept: Kept<'_>| -> Option<u64> {
             u64::try_from(i128::checked_mul(#value, #size)?).ok()
-        })(&call)
+        })(&call, &|handle| session.objects.kept(handle))
         .ok_or(Refused(#malformed))?
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use weir_wire::arena::{CONSUMED, Lost, STREAM_OFFSET, STREAM_SIZE};
 use weir_wire::check::{Malformed, Use, check, handles, traffic};
 use weir_wire::command::{Call, HEADER_SIZE, Header, MAX_COMMAND};
-use weir_wire::function::{Api, Function};
+use weir_wire::function::{Api, Expression, Function, Kept};
 use weir_wire::handle::Handle;
 
 use super::super::admit::{Decision, Request};
@@ -144,7 +144,9 @@ impl Client {
             let (api, code) = (first, first.errors.unsupported);
             return Err(Refusal { api, code });
         };
-        let (function, call) = check(api, bytes, self.arena.size()).map_err(|error| {
+        let objects = &self.objects;
+        let kept: Kept<'_> = &|handle| objects.kept(handle);
+        let (function, call) = check(api, bytes, self.arena.size(), kept).map_err(|error| {
             log::debug!("client {}: {error}", self.id);
             let code = match error {
                 Malformed::Function(_) => api.errors.unsupported,
@@ -153,12 +155,18 @@ impl Client {
             Refusal { api, code }
         })?;
         self.check_handles(api, function, &call)?;
-        let holds = match function.holds {
-            Some(holds) => holds(&call).ok_or(Refusal::malformed(api))?,
-            None => 0,
+        let objects = &self.objects;
+        let value = |expression: Option<Expression>| match expression {
+            Some(value) => value(&call, &|handle| objects.kept(handle)),
+            None => Some(0),
+        };
+        let values = (value(function.holds), value(function.keeps));
+        let (Some(holds), Some(keeps)) = values else {
+            return Err(Refusal::malformed(api));
         };
         if let Some(first) = self.proposals.iter_mut().find(|new| !new.permanent) {
             first.bytes = holds;
+            first.kept = keeps;
         }
         Ok(Checked {
             api,
@@ -209,6 +217,7 @@ impl Client {
                     kind: KindOf { api: api.id, kind },
                     parent,
                     bytes: 0,
+                    kept: 0,
                     permanent: found,
                 });
                 Ok(())

@@ -9,6 +9,7 @@ use weir_wire::arena::{
 };
 use weir_wire::check::check;
 use weir_wire::command::MAX_COMMAND;
+use weir_wire::function::NOTHING_KEPT;
 use weir_wire::handle::Handle;
 
 use super::super::admit::{Admission, Decision, Request};
@@ -446,7 +447,8 @@ fn what_is_rewritten_meanwhile_is_still_checked() {
             bench.client.announce(announced).unwrap();
             while bench.turn().unwrap().worked {}
             for (id, bytes) in bench.sent() {
-                check(&toy::TOY, &bytes, MIN_SIZE).expect("only what is checked gets through");
+                check(&toy::TOY, &bytes, MIN_SIZE, NOTHING_KEPT)
+                    .expect("only what is checked gets through");
                 bench.called(id, 0, 0);
                 reached += 1;
             }
@@ -507,7 +509,7 @@ proptest! {
             bench.announce(&bytes);
             bench.settle();
             for (id, bytes) in bench.sent() {
-                prop_assert!(check(&toy::TOY, &bytes, MIN_SIZE).is_ok());
+                prop_assert!(check(&toy::TOY, &bytes, MIN_SIZE, NOTHING_KEPT).is_ok());
                 if answer {
                     bench.called(id, bound, 0);
                 }

@@ -13,12 +13,27 @@ fn h(slot: u32, generation: u32) -> Handle {
     Handle::new(slot, generation)
 }
 
+#[test]
+fn what_is_kept_is_of_living_objects_only() {
+    let mut objects = Objects::default();
+    let handle = Handle::new(3, 1);
+    objects.bind(Proposal {
+        kept: 7,
+        ..new(handle, Handle::NULL, 0)
+    });
+    assert_eq!(objects.kept(handle), Some(7));
+    assert_eq!(objects.kept(Handle::new(3, 2)), None);
+    objects.release(handle);
+    assert_eq!(objects.kept(handle), None);
+}
+
 fn new(handle: Handle, parent: Handle, bytes: u64) -> Proposal {
     Proposal {
         handle,
         kind: KIND,
         parent,
         bytes,
+        kept: 0,
         permanent: false,
     }
 }

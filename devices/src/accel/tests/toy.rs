@@ -1,7 +1,7 @@
 //! An API of boxes, with one function for each thing that a table can say.
 
 use weir_wire::command::{Encoder, Header, Place, Reference};
-use weir_wire::function::{Api, Contents, Errors, Failure, Function, Kind, Param, Passing};
+use weir_wire::function::{Api, Contents, Errors, Failure, Function, Kind, Param, Parent, Passing};
 use weir_wire::handle::Handle;
 
 pub const API: u16 = 7;
@@ -63,6 +63,7 @@ const fn function(name: &'static str, words: usize, params: &'static [Param]) ->
         failure: Failure::Return,
         blocks: None,
         holds: None,
+        keeps: None,
         device_time: false,
         retains: None,
         releases: None,
@@ -76,7 +77,7 @@ pub static TOY: Api = Api {
         function("ping", 1, &[param("value", 0, Passing::Scalar)]),
         Function {
             failure: Failure::Out(3),
-            holds: Some(|call| Some(call.word(1))),
+            holds: Some(|call, _| Some(call.word(1))),
             ..function(
                 "make",
                 6,
@@ -88,7 +89,7 @@ pub static TOY: Api = Api {
                         "error",
                         3,
                         Passing::Out {
-                            len: Some(|_| Some(4)),
+                            len: Some(|_, _| Some(4)),
                         },
                     ),
                     param(
@@ -96,7 +97,10 @@ pub static TOY: Api = Api {
                         5,
                         Passing::New {
                             kind: BOX,
-                            parent: Some(0),
+                            parent: Some(Parent {
+                                word: 0,
+                                first: None,
+                            }),
                         },
                     ),
                 ],
@@ -130,7 +134,7 @@ pub static TOY: Api = Api {
                     "data",
                     1,
                     Passing::Out {
-                        len: Some(|call| Some(call.word(0))),
+                        len: Some(|call, _| Some(call.word(0))),
                     },
                 ),
             ],
@@ -145,7 +149,7 @@ pub static TOY: Api = Api {
                     1,
                     Passing::NewArray {
                         kind: PLACE,
-                        len: |call| call.word(0).checked_mul(8),
+                        len: |call, _| call.word(0).checked_mul(8),
                     },
                 ),
                 param("found", 5, Passing::Scalar),
@@ -166,7 +170,7 @@ pub static TOY: Api = Api {
         function("any", 3, &[optional("what", 0, Passing::HandleOrBytes)]),
         function("die", 1, &[param("value", 0, Passing::Scalar)]),
         Function {
-            blocks: Some(|_| Some(1)),
+            blocks: Some(|_, _| Some(1)),
             ..function("hang", 1, &[param("value", 0, Passing::Scalar)])
         },
         function(
@@ -202,7 +206,7 @@ pub static TOY: Api = Api {
                     "__done",
                     1,
                     Passing::Out {
-                        len: Some(|_| Some(4)),
+                        len: Some(|_, _| Some(4)),
                     },
                 ),
             ],

@@ -109,6 +109,65 @@ impl Call {
         Ok(())
     }
 
+    /// Puts in structures of `size` bytes, `len` bytes in all. At each of the offsets in `handles`, a
+    /// structure has an object of that kind, or null.
+    ///
+    /// # Safety
+    /// As for [`input`](Self::input).
+    pub unsafe fn records(
+        &mut self,
+        index: usize,
+        address: *const c_void,
+        len: u64,
+        size: usize,
+        handles: &[(usize, usize)],
+        optional: bool,
+    ) -> Result<(), Code> {
+        let at = self.work.command.len();
+        // SAFETY: the caller answers for it.
+        unsafe { self.input_inline(index, address, len, optional)? };
+        let end = at + if address.is_null() { 0 } else { len as usize };
+        for record in (at..end).step_by(size) {
+            for (offset, kind) in handles {
+                let place = record + offset..record + offset + 8;
+                let Some(word) = self.work.command.get(place.clone()) else {
+                    return Err(self.malformed());
+                };
+                let word = usize::from_ne_bytes(word.try_into().map_err(|_| self.malformed())?);
+                if word != 0 {
+                    let address = std::ptr::with_exposed_provenance(word);
+                    let handle = self.find(address, *kind)?.handle();
+                    self.work.command[place].copy_from_slice(&handle.0.to_le_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The object of `kind` at `offset` of the structure at `address`; none if either is null.
+    ///
+    /// # Safety
+    /// `address` must be null or point to a structure that has an address there.
+    pub unsafe fn object_in(
+        &self,
+        address: *const c_void,
+        offset: usize,
+        kind: usize,
+    ) -> Result<Option<&'static Object>, Code> {
+        if address.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: so the caller says.
+        let object = unsafe {
+            let place = address.cast::<u8>().add(offset);
+            place.cast::<*const c_void>().read_unaligned()
+        };
+        match object.is_null() {
+            true => Ok(None),
+            false => self.find(object, kind).map(Some),
+        }
+    }
+
     /// Puts in a string and its zero.
     ///
     /// # Safety

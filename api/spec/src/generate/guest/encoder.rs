@@ -6,7 +6,8 @@ use syn::Ident;
 
 use super::{by_hand, encoded_params, ident};
 use crate::Spec;
-use crate::expression::{Expression, Leaf};
+use crate::expression::{Expression, Leaf, integer_type};
+use crate::generate::table::handles_in;
 use crate::model::{
     Answer, Answers, Condition, Contents, Failure, Function, New, Param, Role, Type,
 };
@@ -28,16 +29,22 @@ impl Encoder<'_> {
             _ => None,
         };
         let (number, words) = (function.number, function.words);
-        let clamps = function.params.iter().filter_map(|param| self.clamp(param));
-        let puts = function
+        // Objects first: expressions may ask what is kept with them.
+        let (handles, others): (Vec<_>, Vec<_>) = function
             .params
             .iter()
             .enumerate()
+            .partition(|(_, param)| matches!(param.role, Role::Handle(_)));
+        let clamps = function.params.iter().filter_map(|param| self.clamp(param));
+        let puts = handles
+            .into_iter()
+            .chain(others)
             .map(|(index, param)| self.put(index, param));
         let new = function.new.map(|new| {
             let put = self.propose(new);
             quote!(let made = #put;)
         });
+        let keeps = self.keeps();
         let settings = self.settings();
         let send = self.send(wait.is_some());
         let gets = function
@@ -56,6 +63,7 @@ impl Encoder<'_> {
                 let mut call = Call::new(&by_hand::LIBRARY, #number, #words)?;
                 #(#puts)*
                 #new
+                #keeps
                 #settings
                 #send
                 #(#gets)*
@@ -181,6 +189,11 @@ impl Encoder<'_> {
                 let bulk = self.bulk(&name);
                 quote!(call.bulk_input(#word, #bulk, len, #optional)?)
             }
+            Contents::Records(structure) => {
+                let size = self.spec.structs[*structure].size as usize;
+                let handles = handles_in(self.spec, *structure);
+                quote!(call.records(#word, #name.cast(), len, #size, &[#(#handles),*], #optional)?)
+            }
             Contents::String => quote!(call.string(#word, #name.cast(), #optional)?),
             Contents::Handles(kind) => {
                 quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional)?)
@@ -235,7 +248,44 @@ impl Encoder<'_> {
             }
             None => quote!(None),
         };
+        let parent = match new.first {
+            Some((param, offset)) => {
+                let param = &self.function.params[param];
+                let name = ident(&param.name);
+                let offset = offset as usize;
+                let kind = self.kind_in(&param.resolved, offset);
+                quote!({
+                    let first = unsafe { call.object_in(#name.cast(), #offset, #kind)? };
+                    first.or(#parent)
+                })
+            }
+            None => parent,
+        };
         quote!(call.new_object(#word, #kind, #parent)?)
+    }
+
+    /// The kind of the handle that lies at `offset` of the structure that a pointer is to.
+    fn kind_in(&self, pointer: &Type, offset: usize) -> usize {
+        let Type::Pointer { to, .. } = pointer else {
+            unreachable!("only pointers have fields");
+        };
+        let Type::Struct(index) = **to else {
+            unreachable!("only structures have handles");
+        };
+        let handles = self.spec.structs[index].handles();
+        let found = handles.iter().find(|(at, _)| *at as usize == offset);
+        found.map_or(0, |(_, kind)| *kind)
+    }
+
+    /// Keeps what is to be kept with the new object.
+    fn keeps(&self) -> Option<TokenStream> {
+        let value = self.value(self.function.keeps.as_ref()?);
+        if self.function.new.is_some() {
+            return Some(quote!(made.keep(#value);));
+        }
+        let new = |param: &&Param| matches!(param.role, Role::New(_));
+        let object = object(&self.function.params.iter().find(new)?.name);
+        Some(quote!(if let Some(object) = #object { object.keep(#value); }))
     }
 
     /// Whether a call has a place for an output: if the program has one, or if its value says how
@@ -257,29 +307,25 @@ impl Encoder<'_> {
     }
 
     fn is_indexed(&self, index: usize) -> bool {
-        let in_expression = |expression: &Expression| {
-            let mut leaves = expression.leaves().into_iter();
-            leaves.any(|leaf| matches!(leaf, Leaf::Element(array, _) if *array == index))
-        };
-        let in_condition =
-            |condition: &Condition| matches!(condition, Condition::If(e) if in_expression(e));
-        let function = self.function;
-        in_condition(&function.queued)
-            || in_condition(&function.blocks)
-            || function.holds.as_ref().is_some_and(in_expression)
-            || function.params.iter().any(|param| match &param.role {
-                Role::Input { len, .. } => len.as_ref().is_some_and(in_expression),
-                Role::Output { len, .. }
-                | Role::Found { len, .. }
-                | Role::HandleOrBytes { len } => in_expression(len),
-                _ => false,
-            })
+        let computed = self.function.computed().into_iter();
+        computed.flat_map(|e| e.leaves()).any(|leaf| match leaf {
+            Leaf::Element(param, _) => *param == index,
+            Leaf::Field(field) => field.param == index,
+            _ => false,
+        })
     }
 
     fn settings(&self) -> TokenStream {
         let launches = self.function.device_time.then(|| quote!(call.launches();));
         let submits = self.function.submits.then(|| quote!(call.submits();));
-        let done = self.function.done.map(|word| quote!(call.done(#word);));
+        let done = self.function.done.map(|word| match &self.function.blocks {
+            Condition::Never => quote!(call.done(#word);),
+            Condition::Always => quote!(),
+            Condition::If(blocks) => {
+                let blocks = self.holds_true(blocks);
+                quote!(if !#blocks { call.done(#word); })
+            }
+        });
         quote!(#launches #submits #done)
     }
 
@@ -299,10 +345,7 @@ impl Encoder<'_> {
         let mut queued = match &function.queued {
             Condition::Never => quote!(false),
             Condition::Always => quote!(true),
-            Condition::If(condition) => {
-                let value = self.value(condition);
-                quote!((#value) != 0)
-            }
+            Condition::If(condition) => self.holds_true(condition),
         };
         if may_wait {
             queued = quote!(!wait && #queued);
@@ -423,6 +466,12 @@ impl Encoder<'_> {
         }
     }
 
+    /// Whether a condition holds; one without a value does not.
+    fn holds_true(&self, condition: &Expression) -> TokenStream {
+        let value = condition.to_rust(&mut |leaf| self.leaf(leaf));
+        quote!((|| -> Option<i128> { Some(#value) })().is_some_and(|value| value != 0))
+    }
+
     /// The value of an expression, as a `u64`.
     fn value(&self, expression: &Expression) -> TokenStream {
         if let Expression::Number(value) = expression
@@ -448,16 +497,59 @@ impl Encoder<'_> {
             Leaf::Element(index, element) => {
                 let name = name(index);
                 quote! {
-                    (if #name.is_null() { return None } else {
+                    (if #name.is_null() { 0 } else {
                         unsafe { *#name.add(#element) as i128 }
                     })
                 }
             }
+            Leaf::Field(field) => {
+                let name = name(&field.param);
+                let offset = field.offset as usize;
+                let ty = integer_type(field.bytes, field.signed);
+                quote! {
+                    (if #name.is_null() { 0 } else {
+                        i128::from(unsafe {
+                            #name.cast::<u8>().add(#offset).cast::<#ty>().read_unaligned()
+                        })
+                    })
+                }
+            }
+            Leaf::Kept(index) => {
+                let object = object(&self.function.params[*index].name);
+                quote!(i128::from(#object?.kept()))
+            }
+            Leaf::Related(indices) => {
+                let adds = indices.iter().map(|index| self.add_relative(*index));
+                quote!({
+                    let mut family = call.family();
+                    #(#adds)*
+                    i128::from(family.is_one())
+                })
+            }
+            Leaf::Argument(_) => unreachable!("only definitions have arguments"),
             Leaf::IsNull(index) => {
                 let name = name(index);
                 quote!(i128::from(#name.is_null()))
             }
             Leaf::Deref(_) => unreachable!("only what was written depends on outputs"),
+        }
+    }
+}
+
+impl Encoder<'_> {
+    /// Adds what a parameter names to a `family`.
+    fn add_relative(&self, index: usize) -> TokenStream {
+        let param = &self.function.params[index];
+        match &param.role {
+            Role::Input { len: Some(len), .. } => {
+                let name = ident(&param.name);
+                let count = len.to_rust(&mut |leaf| self.leaf(leaf));
+                quote!(unsafe { family.add_list(#name.cast(), #count) };)
+            }
+            _ => {
+                let object = object(&param.name);
+                quote!(family.add(#object);)
+            }
         }
     }
 }
