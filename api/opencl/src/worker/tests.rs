@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use weir_runtime::library::Library;
-use weir_runtime::objects::Objects;
+use weir_runtime::objects::{Known, Objects};
 use weir_runtime::scratch::Scratch;
 use weir_runtime::session::{Session, Wake};
 use weir_runtime::turn::{self, Seat};
@@ -60,9 +60,16 @@ fn nothing() -> (Arc<dyn Library>, Session, VmmEnd) {
 fn fill(objects: &Objects) {
     for kind in 0..API.kinds.len() {
         let pointer = std::ptr::without_provenance_mut(0x1000 * (kind + 1));
-        objects.bind(existing(kind), kind, pointer, 0, false);
+        let known = Known {
+            kept: KEPT,
+            ..Known::default()
+        };
+        objects.bind(existing(kind), kind, pointer, known);
     }
 }
+
+/// What is kept with every object.
+const KEPT: u64 = 3 << 8 | 4;
 
 fn existing(kind: usize) -> Handle {
     Handle::new(kind as u32, 1)
@@ -94,7 +101,7 @@ fn choices() -> impl Strategy<Value = Choices> {
 struct Values<'a> {
     function: &'a Function,
     choices: &'a Choices,
-    arrays: HashMap<usize, Vec<u64>>,
+    arrays: HashMap<usize, Vec<u8>>,
 }
 
 impl Values<'_> {
@@ -110,6 +117,21 @@ impl Values<'_> {
         self.choices.numbers[index % 16] & (u64::MAX >> (64 - 8 * u32::from(size)))
     }
 
+    /// The unsigned integer at a place of an input; 0 if that is null.
+    fn number(&self, index: usize, offset: usize, size: u64) -> Option<i128> {
+        if self.is_null(index) {
+            return Some(0);
+        }
+        let bytes = self
+            .arrays
+            .get(&index)?
+            .get(offset..)?
+            .get(..size as usize)?;
+        let mut value = [0; 16];
+        value[..bytes.len()].copy_from_slice(bytes);
+        Some(i128::from_le_bytes(value))
+    }
+
     fn evaluate(&self, expression: &Expression) -> Option<u64> {
         let value = expression.evaluate(&mut |leaf| match leaf {
             Leaf::Param(index) => {
@@ -123,10 +145,15 @@ impl Values<'_> {
                 })
             }
             Leaf::Element(index, element) => {
-                Some(i128::from(*self.arrays.get(index)?.get(*element)?))
+                let size = spec().element_size(&self.function.params[*index].resolved);
+                self.number(*index, *element * size as usize, size)
+            }
+            Leaf::Field(field) => {
+                self.number(field.param, field.offset as usize, field.bytes.into())
             }
             Leaf::IsNull(index) => Some(i128::from(self.is_null(*index))),
-            Leaf::Deref(_) => None,
+            Leaf::Kept(_) => Some(KEPT.into()),
+            Leaf::Deref(_) | Leaf::Related(_) | Leaf::Argument(_) => None,
         });
         u64::try_from(value?).ok()
     }
@@ -236,8 +263,31 @@ fn encode(
                     .collect();
                 let mut bytes: Vec<u8> = array.iter().flat_map(|n| n.to_le_bytes()).collect();
                 bytes.resize(len as usize, 1);
-                values.arrays.insert(index, array);
                 encoder.inline(word, &bytes);
+                values.arrays.insert(index, bytes);
+            }
+            Contents::Records(structure) => {
+                let len = length(values, len.as_ref()?, element(param))? as usize;
+                let mut bytes: Vec<u8> = values
+                    .choices
+                    .numbers
+                    .repeat(len / 128 + 1)
+                    .iter()
+                    .flat_map(|n| (n % 9).to_le_bytes())
+                    .collect();
+                bytes.truncate(len);
+                let structure = &spec().structs[*structure];
+                for record in bytes.chunks_exact_mut(structure.size as usize) {
+                    for (offset, kind) in structure.handles() {
+                        let handle = match values.choices.arena & 1 {
+                            0 => Handle::NULL,
+                            _ => existing(kind),
+                        };
+                        record[offset as usize..][..8].copy_from_slice(&handle.0.to_le_bytes());
+                    }
+                }
+                encoder.inline(word, &bytes);
+                values.arrays.insert(index, bytes);
             }
         },
         Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => {}
@@ -270,7 +320,7 @@ proptest! {
     fn commands_made_from_the_spec_are_taken_apart(choices in choices()) {
         for function in carried() {
             let Some(bytes) = command(function, &choices) else { continue };
-            let checked = check(&API, &bytes, MIN_SIZE);
+            let checked = check(&API, &bytes, MIN_SIZE, &|_| Some(KEPT));
             prop_assert!(checked.is_ok(), "{}: {:?}", function.name, checked.err());
             let error = made(&bytes);
             // Calls that need no vendor, or look at what they were given first, may say other things.
