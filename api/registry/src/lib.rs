@@ -3,7 +3,10 @@
 use weir_wire::function::Api;
 
 /// What the mediator knows of each API.
-pub static APIS: &[&Api] = &[&weir_api_opencl::table::API];
+pub static APIS: &[&Api] = &[
+    &weir_api_opencl::table::API,
+    &weir_api_libdeflate::table::API,
+];
 
 /// The API with this number.
 pub fn by_id(id: u16) -> Option<&'static Api> {
@@ -26,5 +29,8 @@ pub mod worker {
     pub type Load = fn() -> Result<Arc<dyn Library>, LibraryError>;
 
     /// How to load the vendor library of each API, by the API's name.
-    pub static LIBRARIES: &[(&str, Load)] = &[("opencl", weir_api_opencl::worker::load)];
+    pub static LIBRARIES: &[(&str, Load)] = &[
+        ("opencl", weir_api_opencl::worker::load),
+        ("libdeflate", weir_api_libdeflate::worker::load),
+    ];
 }

@@ -87,6 +87,30 @@ pub struct Device {
     pub max_alloc: u64,
 }
 
+impl Platform {
+    /// The one platform of an API that has none: the library `file`, which runs on this host.
+    pub fn of_host(api: &str, file: &str) -> Platform {
+        // SAFETY: asks for two numbers.
+        let pages =
+            unsafe { [libc::_SC_PHYS_PAGES, libc::_SC_PAGESIZE].map(|what| libc::sysconf(what)) };
+        let memory = pages
+            .iter()
+            .map(|n| u64::try_from(*n).unwrap_or(0))
+            .product();
+        Platform {
+            name: file.to_owned(),
+            version: api.to_owned(),
+            devices: vec![Device {
+                name: "this host".to_owned(),
+                version: String::new(),
+                kind: "cpu",
+                global_mem: memory,
+                max_alloc: memory,
+            }],
+        }
+    }
+}
+
 /// How far a tracked command has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -110,8 +134,27 @@ pub trait Library: Send + Sync {
     fn platforms(&self) -> Result<Vec<Platform>, LibraryError>;
 
     /// Chooses the one platform and device that calls can see from now on. It is called once, before
-    /// the first call.
-    fn choose(&self, accelerator: &Accelerator) -> Result<(), LibraryError>;
+    /// the first call. Where there is one of each, only that is to be had.
+    fn choose(&self, accelerator: &Accelerator) -> Result<(), LibraryError> {
+        let platforms = self.platforms()?;
+        let wanted = |platform: &&Platform| platform.name.contains(&accelerator.platform);
+        let Some(platform) = platforms.iter().find(wanted) else {
+            let names: Vec<&str> = platforms.iter().map(|p| p.name.as_str()).collect();
+            return Err(LibraryError::NoPlatform {
+                api: accelerator.api.clone(),
+                wanted: accelerator.platform.clone(),
+                there: names.join(", "),
+            });
+        };
+        match accelerator.device < platform.devices.len() {
+            true => Ok(()),
+            false => Err(LibraryError::NoDevice {
+                platform: platform.name.clone(),
+                wanted: accelerator.device,
+                count: platform.devices.len(),
+            }),
+        }
+    }
 
     /// Makes the call whose turn it is.
     fn make(&self, turn: &mut Turn<'_>) -> Made;
@@ -121,14 +164,19 @@ pub trait Library: Send + Sync {
     /// # Safety
     ///
     /// `event` is one that [`Turn::track`] was given and that has not been released.
-    unsafe fn progress(&self, event: *mut c_void) -> Progress;
+    unsafe fn progress(&self, event: *mut c_void) -> Progress {
+        let _ = event;
+        Progress::Failed // an API without events has no such commands
+    }
 
     /// Lets go of an event.
     ///
     /// # Safety
     ///
     /// As for [`progress`](Self::progress).
-    unsafe fn release(&self, event: *mut c_void);
+    unsafe fn release(&self, event: *mut c_void) {
+        let _ = event;
+    }
 
     /// Calls `notify` with `data`, from any thread, when the command of `event` has ended, at once if
     /// it has already. Returns whether it will.
@@ -141,5 +189,8 @@ pub trait Library: Send + Sync {
         event: *mut c_void,
         notify: extern "C" fn(*mut c_void),
         data: *mut c_void,
-    ) -> bool;
+    ) -> bool {
+        let _ = (event, notify, data);
+        false
+    }
 }

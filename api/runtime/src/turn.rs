@@ -7,6 +7,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_wire::arena::MAX_LANES;
 use weir_wire::channel::Event;
@@ -73,6 +74,7 @@ pub struct Turn<'a> {
     done: Option<u64>,
     kept: Option<Box<[u8]>>,
     outstanding: Option<Outstanding>,
+    worked: Option<Duration>,
 }
 
 /// Makes command number `id`, which consists of `bytes`, on `library`, and answers it.
@@ -111,6 +113,7 @@ pub fn run(
         done: None,
         kept: None,
         outstanding: None,
+        worked: None,
     };
     let made = library.make(&mut turn);
     turn.finish(made);
@@ -409,6 +412,11 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// The call itself was the device's work, and has taken this long.
+    pub fn worked(&mut self, time: Duration) {
+        self.worked = Some(time);
+    }
+
     // Outputs.
 
     /// Where in the arena the output at `word` goes; null for nowhere.
@@ -574,6 +582,10 @@ impl<'a> Turn<'a> {
         let header = self.call.header;
         if let Failure::Out(word) = self.function.failure {
             self.write(word, &answer.error.to_le_bytes());
+        }
+        if let Some(time) = self.worked {
+            let device_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            self.session.report(self.id, Event::Executed { device_ns });
         }
         let called = Event::Called {
             bound: self.bound,

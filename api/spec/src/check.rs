@@ -36,12 +36,25 @@ pub(crate) fn lacks(spec: &Spec, ty: &Type) -> String {
 /// Checks that nothing is missing from `function` and that what is there fits together. The error
 /// names the parameter, if it is about one.
 pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usize>, String)> {
+    let by_hand = match function.carried {
+        Carried::Local => true,
+        Carried::Command { by_hand_guest, .. } => by_hand_guest,
+        Carried::Unsupported(_) => false,
+    };
+    if by_hand && spec.interposed {
+        let what = "is written by hand, but the library of an interposed API is all generated";
+        return Err((None, what.to_owned()));
+    }
     if !matches!(function.carried, Carried::Command { .. }) {
         return Ok(());
     }
     let whole = |what: &str| Err((None, what.to_owned()));
-    if function.failure == Failure::Nowhere {
-        return whole("has nowhere to put its error: it needs a parameter with #[error]");
+    let goes_on = function.releases.is_some() || matches!(function.queued, Condition::Always);
+    if function.failure == Failure::Nowhere && !(function.return_type == Type::Nothing && goes_on) {
+        return whole(
+            "has nowhere to put its error: it needs a parameter with #[error], or #[fails(…)] with \
+             the value that it returns then, or #[fails(abort)]",
+        );
     }
     if let (Type::Handle(kind), None) = (&function.return_type, function.new) {
         let kind = &spec.kinds[*kind].name;
@@ -66,7 +79,7 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     if let Condition::If(blocks) = &function.blocks {
         check_leaves(function, blocks).map_err(|what| (None, what))?;
     }
-    if function.device_time && !has_event(spec, function) {
+    if function.device_time && spec.event.is_some() && !has_event(spec, function) {
         return whole("takes device time, but has no parameter #[new] for its event");
     }
     for (index, param) in function.params.iter().enumerate() {
@@ -139,7 +152,9 @@ fn check_leaves(function: &Function, expression: &Expression) -> Result<(), Stri
     for leaf in expression.leaves() {
         let role = |index: &usize| &function.params[*index].role;
         match leaf {
-            Leaf::Deref(_) => return Err("has a length that is known only afterwards".into()),
+            Leaf::Deref(_) | Leaf::Returned => {
+                return Err("has a length that is known only afterwards".into());
+            }
             Leaf::Element(index, _) | Leaf::Field(Field { param: index, .. }) => {
                 match role(index) {
                     Role::Input {

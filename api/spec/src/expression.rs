@@ -8,6 +8,7 @@
 //! num_events                         a scalar parameter
 //! region[0]                          an element of an input array
 //! *param_value_size_ret              what a call has written (only in `written`)
+//! returned                           what a call has returned (only in `written`)
 //! param_value.is_null()              whether the program passed a null pointer
 //! CL_MEM_COPY_HOST_PTR  42           a constant, a number
 //! size_of::<cl_buffer_region>()      bytes of a type
@@ -47,6 +48,8 @@ pub enum Leaf {
     Deref(usize),
     /// Whether the pointer parameter with this index is null.
     IsNull(usize),
+    /// What the call has returned.
+    Returned,
     /// A field of the input structure that the parameter with this index points to.
     Field(Field),
     /// The value that is kept with the object named by the handle with this index.

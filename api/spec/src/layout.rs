@@ -1,10 +1,10 @@
 //! Which words of a command are whose.
 
-use crate::model::{Carried, Condition, Contents, Function, Role};
+use crate::model::{Carried, Condition, Contents, Failure, Function, Role};
 
 /// Gives every parameter its words, in order; then the returned object, then the reference to the
-/// "complete" word of calls whose bulk data is used after they have returned. A function without a
-/// command has no words.
+/// "complete" word of calls whose bulk data is used after they have returned, then the one to an error
+/// that the API has no place for. A function without a command has no words.
 pub(crate) fn lay_out(function: &mut Function) {
     if !matches!(function.carried, Carried::Command { .. }) {
         return;
@@ -33,6 +33,10 @@ pub(crate) fn lay_out(function: &mut Function) {
     });
     if has_bulk && !matches!(function.queued, Condition::Never) {
         function.done = Some(next);
+        next += 2;
+    }
+    if let Failure::Beside { word, .. } = &mut function.failure {
+        *word = next;
         next += 2;
     }
     function.words = next;

@@ -6,6 +6,7 @@
 //! entry points and the coverage table. `docs/spec.md` describes the vocabulary.
 
 mod attribute;
+pub mod build;
 mod check;
 pub mod expression;
 pub mod generate;

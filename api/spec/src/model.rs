@@ -16,6 +16,10 @@ pub struct Spec {
     pub id: u16,
     /// File name of the vendor library.
     pub library: String,
+    /// Whether the guest library stands in for the library under its own name: its functions are
+    /// exported, and the first call becomes a client. (Otherwise somebody else finds the functions,
+    /// such as a loader, and hand-written code becomes a client.)
+    pub interposed: bool,
     /// Kind of the objects that tell when a command is complete, if the API has such.
     pub event: Option<usize>,
     /// Errors that Weir itself gives.
@@ -182,6 +186,8 @@ pub struct Function {
     pub cached: bool,
     /// Whether it makes the device work.
     pub device_time: bool,
+    /// Whether it can be made piece by piece, and how.
+    pub folds: Option<Fold>,
     /// Parameter (index) whose handle it adds a reference to.
     pub retains: Option<usize>,
     /// Parameter (index) whose handle it drops a reference of.
@@ -268,8 +274,36 @@ pub enum Failure {
     Return,
     /// Into the out-parameter with this index; the return value is null.
     Out(usize),
-    /// Nowhere: the function cannot say that it failed.
+    /// Into a place that only Weir knows of: the API has none. What the function returns then is
+    /// `fallback`.
+    Beside {
+        /// First word of the reference to that place.
+        word: usize,
+        /// What becomes of the program's call.
+        fallback: Fallback,
+    },
+    /// Nowhere: the function returns nothing, and nobody needs to know.
     Nowhere,
+}
+
+/// What a function that has no errors of its own does where Weir has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// It returns this.
+    Value(i128),
+    /// It ends the program: any value would be taken for a result.
+    Abort,
+}
+
+/// How a call is made piece by piece: the value that one piece returns goes into the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// Parameter (index) that the value goes into.
+    pub value: usize,
+    /// Parameter (index) with the bytes.
+    pub bytes: usize,
+    /// Parameter (index) that says how many.
+    pub len: usize,
 }
 
 /// One parameter.

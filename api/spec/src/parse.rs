@@ -113,6 +113,7 @@ impl<'a> Reader<'a> {
             name: String::new(),
             id: 0,
             library: String::new(),
+            interposed: false,
             event: None,
             errors,
             kinds: Vec::new(),
@@ -160,6 +161,7 @@ impl<'a> Reader<'a> {
             match (setting.key.to_string().as_str(), lit) {
                 ("name", syn::Lit::Str(name)) => self.spec.name = name.value(),
                 ("library", syn::Lit::Str(name)) => self.spec.library = name.value(),
+                ("interposed", syn::Lit::Bool(is)) => self.spec.interposed = is.value,
                 ("id", syn::Lit::Int(id)) => {
                     self.spec.id = id.base10_parse().map_err(|e| self.syn(e))?;
                 }
@@ -185,7 +187,7 @@ impl<'a> Reader<'a> {
                         let path = path_of(&setting.value).ok_or(unknown)?;
                         self.spec.event = Some(self.kind(path)?);
                     }
-                    "api" if ["name", "id", "library"].contains(&key.as_str()) => {}
+                    "api" if ["name", "id", "library", "interposed"].contains(&key.as_str()) => {}
                     "errors" => {
                         let value = self.number(&setting.value)? as i64;
                         let errors = &mut self.spec.errors;

@@ -68,6 +68,7 @@ impl Names<'_> {
                 Type::Int { .. } => Ok(Expression::Leaf(Leaf::Param(index))),
                 _ => Err(self.error(path.span(), format!("`{name}` is not an integer"))),
             },
+            None if name == "returned" => Ok(Expression::Leaf(Leaf::Returned)),
             None => match self.reader.constants.get(&name) {
                 Some(value) => Ok(Expression::Number(*value)),
                 None => Err(self.error(
@@ -269,13 +270,18 @@ impl Names<'_> {
             keeps: None,
             cached: false,
             device_time: false,
+            folds: None,
             retains: None,
             releases: None,
             done: None,
             words: 0,
         };
+        let mut fallback = None;
         for attribute in attributes {
-            self.function_attribute(attribute, &mut function)?;
+            match attribute.name.as_str() {
+                "fails" => fallback = Some(self.fallback(attribute)?),
+                _ => self.function_attribute(attribute, &mut function)?,
+            }
         }
         let is_command = matches!(function.carried, Carried::Command { .. });
         for declared in self.params {
@@ -285,18 +291,52 @@ impl Names<'_> {
             .params
             .iter()
             .position(|p| matches!(p.role, Role::Error));
-        function.failure = match (error, &function.return_type) {
-            (Some(index), _) => Failure::Out(index),
+        let beside = |fallback| Failure::Beside { word: 0, fallback };
+        function.failure = match (error, fallback, &function.return_type) {
+            (Some(index), _, _) => Failure::Out(index),
+            (None, Some(fallback), _) => beside(fallback),
             (
+                None,
                 None,
                 Type::Int {
                     bytes: 4,
                     signed: true,
                 },
             ) => Failure::Return,
+            // What makes an object and fails returns null.
+            (None, None, Type::Handle(_)) => beside(Fallback::Value(0)),
             _ => Failure::Nowhere,
         };
         Ok(function)
+    }
+
+    /// `#[fails(VALUE)]` or `#[fails(abort)]`.
+    fn fallback(&self, attribute: &Attribute) -> Result<Fallback, Error> {
+        let value: syn::Expr = self.reader.argument(attribute)?;
+        match path_of(&value).is_some_and(|path| path.is_ident("abort")) {
+            true => Ok(Fallback::Abort),
+            false => Ok(Fallback::Value(self.reader.number(&value)?)),
+        }
+    }
+
+    /// `#[folds(value)]`: the bytes are those of the input whose length is one parameter.
+    fn fold(&self, attribute: &Attribute) -> Result<Fold, Error> {
+        let value = self.known_param(&self.reader.argument(attribute)?)?;
+        for (bytes, declared) in self.params.iter().enumerate() {
+            if !matches!(declared.resolved, Type::Pointer { mutable: false, .. }) {
+                continue;
+            }
+            for attribute in self.reader.attributes(&declared.attributes)? {
+                if attribute.name != "len" {
+                    continue;
+                }
+                if let Expression::Leaf(Leaf::Param(len)) = self.expression(&attribute)? {
+                    return Ok(Fold { value, bytes, len });
+                }
+            }
+        }
+        let message = "there is no input whose length is a parameter";
+        Err(self.error(attribute.span, message))
     }
 
     fn function_attribute(
@@ -332,6 +372,7 @@ impl Names<'_> {
             "blocks" => function.blocks = self.condition(attribute)?,
             "holds" => function.holds = Some(self.expression(attribute)?),
             "keeps" => function.keeps = Some(self.expression(attribute)?),
+            "folds" => function.folds = Some(self.fold(attribute)?),
             "cached" => function.cached = self.plain(attribute)?,
             "submits" => function.submits = self.plain(attribute)?,
             "device_time" => function.device_time = self.plain(attribute)?,

@@ -27,6 +27,10 @@ pub use reply::Reply;
 /// Most objects that one call can find or make: so many bits there are to say which exist.
 pub const MAX_FOUND: u64 = 64;
 
+/// Bytes of each piece of a call that is made piece by piece: so few that every lane can have one
+/// in the arena at the same time.
+pub const PIECE: u64 = 1 << 20;
+
 /// A call being made.
 #[derive(Debug)]
 pub struct Call {
@@ -83,6 +87,8 @@ pub enum Failure {
     Return,
     /// By returning null, and a code in this output.
     Out(OutputId),
+    /// By a code in this output, whatever it returns.
+    Beside(OutputId),
     /// Not at all.
     Nowhere,
 }
@@ -94,7 +100,7 @@ thread_local! {
 impl Call {
     /// Begins a call of `function`, whose commands have `words` words.
     pub fn new(library: &Library, function: u16, words: usize) -> Result<Call, Code> {
-        let weir = library.current()?;
+        let weir = library.connection()?;
         if weir.is_lost() {
             return Err(weir.lost());
         }
@@ -245,7 +251,7 @@ impl Call {
     /// Whether it has something that must not be left alone: outputs other than an error, or arena
     /// memory of which nobody would say when it is free again.
     fn must_wait(&self, failure: Failure) -> bool {
-        let is_error = |i| matches!(failure, Failure::Out(id) if id.0 == i);
+        let is_error = |i| matches!(failure, Failure::Out(id) | Failure::Beside(id) if id.0 == i);
         let outputs = self.work.outputs.iter().enumerate();
         !self.work.inputs.is_empty()
             || (self.work.bulk.is_some() && self.done.is_none())
@@ -291,6 +297,10 @@ impl Call {
         match failure {
             Failure::Nowhere => None,
             Failure::Return => match value as u32 as i32 {
+                0 => None,
+                code => Some(Code(code.into())),
+            },
+            Failure::Beside(id) => match self.read_i32(id) {
                 0 => None,
                 code => Some(Code(code.into())),
             },

@@ -45,6 +45,8 @@ pub enum Unavailable {
 #[derive(Debug)]
 pub struct Library {
     face: &'static Face,
+    /// Whether any call may be the first.
+    at_first_call: bool,
     current: AtomicPtr<Connection>,
     connecting: Mutex<()>,
 }
@@ -81,8 +83,27 @@ impl Library {
     pub const fn new(face: &'static Face) -> Library {
         Library {
             face,
+            at_first_call: false,
             current: AtomicPtr::new(std::ptr::null_mut()),
             connecting: Mutex::new(()),
+        }
+    }
+
+    /// No connection yet; the first call makes it.
+    pub const fn at_first_call(face: &'static Face) -> Library {
+        Library {
+            face,
+            at_first_call: true,
+            current: AtomicPtr::new(std::ptr::null_mut()),
+            connecting: Mutex::new(()),
+        }
+    }
+
+    /// The connection that a call goes over.
+    pub(crate) fn connection(&self) -> Result<&'static Connection, Code> {
+        match self.at_first_call {
+            false => self.current(),
+            true => self.connect().map_err(|_| Code(self.face.errors.lost)),
         }
     }
 
@@ -130,6 +151,17 @@ impl Library {
             }
         }
     }
+}
+
+/// Ends the program: `function` cannot be made, and whatever it returned would be taken for a result.
+pub fn abort(function: &str, library: &Library) -> ! {
+    let why = match library.connect() {
+        Ok(connection) if connection.is_lost() => "this process has lost the accelerator",
+        Ok(_) => "it was refused",
+        Err(_) => "there is no accelerator (WEIR_LOG=1 tells why)",
+    };
+    eprintln!("weir: {function} cannot say that it failed, so this program ends here: {why}");
+    std::process::abort();
 }
 
 fn is_talkative() -> bool {

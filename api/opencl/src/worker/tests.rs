@@ -153,7 +153,7 @@ impl Values<'_> {
             }
             Leaf::IsNull(index) => Some(i128::from(self.is_null(*index))),
             Leaf::Kept(_) => Some(KEPT.into()),
-            Leaf::Deref(_) | Leaf::Related(_) | Leaf::Argument(_) => None,
+            Leaf::Deref(_) | Leaf::Returned | Leaf::Related(_) | Leaf::Argument(_) => None,
         });
         u64::try_from(value?).ok()
     }

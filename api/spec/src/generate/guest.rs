@@ -20,7 +20,7 @@ use quote::{format_ident, quote};
 use syn::Ident;
 
 use crate::Spec;
-use crate::model::{Callback, Carried, Failure, Function, Param, Role, Type};
+use crate::model::{Callback, Carried, Failure, Fallback, Fold, Function, Param, Role, Type};
 
 /// Everything that the guest library needs of `spec`, as the text of a module.
 ///
@@ -38,8 +38,9 @@ pub fn generate(spec: &Spec) -> String {
     let entries = spec.functions.iter().map(|function| entry(spec, function));
     let table = table(spec);
     let values = super::values(spec);
+    let library = library(spec);
     super::pretty(quote! {
-        use super::by_hand;
+        #library
         use weir_guest::Code;
         use weir_guest::call::{Bulk, Call};
 
@@ -60,6 +61,30 @@ pub fn generate(spec: &Spec) -> String {
             #(#entries)*
         }
     })
+}
+
+/// Where the place of the connection is: in the hand-written part, or here.
+fn library(spec: &Spec) -> TokenStream {
+    if !spec.interposed {
+        return quote! {
+            use super::by_hand;
+            use by_hand::LIBRARY;
+        };
+    }
+    quote! {
+        static FACE: weir_guest::Face = weir_guest::Face {
+            name: NAME,
+            id: ID,
+            errors: ERRORS,
+            invalid: INVALID,
+            dispatch: || std::ptr::null(),
+            reports: |_| false,
+            drain: |_| {},
+        };
+        /// The place of this process's connection.
+        pub static LIBRARY: weir_guest::connection::Library =
+            weir_guest::connection::Library::at_first_call(&FACE);
+    }
 }
 
 fn is_command(function: &Function) -> bool {
@@ -222,9 +247,33 @@ fn entry(spec: &Spec, function: &Function) -> TokenStream {
         }
     };
     let finish = finish(function, result);
+    let body = match function.folds {
+        Some(fold) => folded(function, fold, &finish),
+        None => finish,
+    };
+    let export = spec.interposed.then(|| quote!(#[unsafe(no_mangle)]));
     quote! {
+        #export
         pub unsafe extern "C" fn #name(#(#signature),*) #returns {
-            #finish
+            #body
+        }
+    }
+}
+
+/// Makes the call piece by piece.
+fn folded(function: &Function, fold: Fold, each: &TokenStream) -> TokenStream {
+    let name = |index: usize| ident(&function.params[index].name);
+    let (value, bytes, len) = (name(fold.value), name(fold.bytes), name(fold.len));
+    quote! {
+        let (mut #value, mut #bytes, mut rest) = (#value, #bytes, #len);
+        loop {
+            let #len = if #bytes.is_null() { rest } else { rest.min(weir_guest::call::PIECE as _) };
+            #value = { #each };
+            rest -= #len;
+            if rest == 0 {
+                return #value;
+            }
+            #bytes = unsafe { #bytes.byte_add(#len as usize) };
         }
     }
 }
@@ -325,6 +374,23 @@ fn finish(function: &Function, result: TokenStream) -> TokenStream {
                 }
                 value
             }
+        }
+        (Failure::Beside { fallback, .. }, ty) => {
+            let otherwise = match (fallback, ty) {
+                (Fallback::Abort, _) => {
+                    let name = &function.name;
+                    quote!(weir_guest::connection::abort(#name, &LIBRARY))
+                }
+                (Fallback::Value(_), Type::Nothing) => quote!(()),
+                (Fallback::Value(_), Type::Pointer { .. } | Type::Handle(_)) => {
+                    quote!(std::ptr::null_mut())
+                }
+                (Fallback::Value(value), _) => {
+                    let value = integer(value);
+                    quote!(#value as _)
+                }
+            };
+            quote!(match #result { Ok(value) => value, Err(_) => #otherwise })
         }
         (Failure::Nowhere, Type::Nothing) => quote!(let _: Result<(), Code> = #result;),
         (Failure::Nowhere, Type::Pointer { .. } | Type::Handle(_)) => {

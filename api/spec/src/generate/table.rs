@@ -125,7 +125,18 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
             passing: Passing::Out { len: Some(|_, _| Some(4)) },
         }));
     }
+    if let Failure::Beside { word, .. } = function.failure
+        && command
+    {
+        params.push(quote!(Param {
+            name: "__error",
+            word: #word,
+            optional: true,
+            passing: Passing::Out { len: Some(|_, _| Some(4)) },
+        }));
+    }
     let failure = match function.failure {
+        Failure::Beside { word, .. } if command => quote!(Failure::Out(#word)),
         Failure::Out(index) if command => {
             let word = function.params[index].word;
             quote!(Failure::Out(#word))
@@ -375,7 +386,7 @@ pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> Tok
                 _ => quote!(i128::from(call.word(#word) >> 62 == 0)),
             }
         }
-        Leaf::Deref(_) | Leaf::Related(_) | Leaf::Argument(_) => {
+        Leaf::Deref(_) | Leaf::Returned | Leaf::Related(_) | Leaf::Argument(_) => {
             unreachable!("the check of the spec allows nothing that the table cannot know")
         }
     }

@@ -49,6 +49,7 @@ pub fn generate(spec: &Spec) -> String {
     });
     let unsupported = spec.errors.unsupported;
     let values = super::values(spec);
+    let library = library(spec);
     pretty(quote! {
         use core::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
         use weir_runtime::turn::{Answer, Made, Naming, Refused, Turn};
@@ -86,6 +87,8 @@ pub fn generate(spec: &Spec) -> String {
 
             #(#calls)*
         }
+
+        #library
     })
 }
 
@@ -165,6 +168,54 @@ fn vendor(spec: &Spec) -> TokenStream {
     }
 }
 
+/// The whole library, where no part of it is written by hand: it has one platform, which is the
+/// library itself, on one device, which is this host.
+fn library(spec: &Spec) -> TokenStream {
+    if !spec.interposed {
+        return quote!();
+    }
+    let (name, file) = (&spec.name, &spec.library);
+    let doc = format!("The host's `{file}`.");
+    quote! {
+        use std::sync::Arc;
+        use weir_runtime::library::{Library, LibraryError, Platform};
+
+        #[doc = #doc]
+        pub struct Loaded {
+            vendor: Vendor,
+            /// Keeps the functions of `vendor` where they are.
+            _library: libloading::Library,
+        }
+
+        impl ByHand for Loaded {}
+
+        /// Loads it.
+        pub fn load() -> Result<Arc<dyn Library>, LibraryError> {
+            let library = unsafe { libloading::Library::new(LIBRARY) };
+            let library = library.map_err(|source| LibraryError::Load {
+                library: LIBRARY.to_owned(),
+                source: source.into(),
+            })?;
+            let vendor = unsafe { Vendor::load(&library) };
+            Ok(Arc::new(Loaded { vendor, _library: library }))
+        }
+
+        impl Library for Loaded {
+            fn api(&self) -> &'static weir_wire::function::Api {
+                &super::table::API
+            }
+
+            fn platforms(&self) -> Result<Vec<Platform>, LibraryError> {
+                Ok(vec![Platform::of_host(#name, LIBRARY)])
+            }
+
+            fn make(&self, turn: &mut Turn<'_>) -> Made {
+                make(self, &self.vendor, turn)
+            }
+        }
+    }
+}
+
 /// The type of a pointer to the C function.
 fn prototype(function: &Function) -> TokenStream {
     let params = function.params.iter().filter(|p| !p.extra).map(|p| &p.ty);
@@ -238,23 +289,45 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
     };
     let outcome = match function.failure {
         Failure::Out(_) => quote!(let made = error == 0 && !result.is_null();),
-        _ => quote!(let error: i32 = result; let made = error == 0;),
+        // What it returns is no error; only an object that it did not make is one.
+        Failure::Beside { .. } if function.new.is_some() => quote! {
+            let made = !result.is_null();
+            let error: i32 = if made { 0 } else { #unsupported as i32 };
+        },
+        Failure::Beside { .. } | Failure::Nowhere => {
+            quote!(let error: i32 = 0; let made = true;)
+        }
+        Failure::Return => quote!(let error: i32 = result; let made = error == 0;),
     };
     let outputs = function
         .params
         .iter()
         .map(|param| output(spec, function, param, line));
+    // Where no event tells how long the device worked, the call itself is the work.
+    let (clock, worked) = match function.device_time && spec.event.is_none() {
+        true => (
+            quote!(let clock = std::time::Instant::now();),
+            quote!(turn.worked(clock.elapsed());),
+        ),
+        false => (quote!(), quote!()),
+    };
     let returned = function.new.map(|new| {
         let (word, kind) = (new.word, new.kind);
         let named = can_be_named(spec, kind);
         quote!(turn.bind(#word, #kind, if made { result } else { core::ptr::null_mut() }, 0, #named);)
     });
     let value = match (function.failure, function.new) {
-        (Failure::Out(_), Some(new)) => {
+        (Failure::Out(_) | Failure::Beside { .. }, Some(new)) => {
             let word = new.word;
             quote!(if made { turn.call.word(#word) } else { 0 })
         }
-        (Failure::Out(_), None) => quote!(0),
+        (Failure::Out(_) | Failure::Nowhere, None) => quote!(0),
+        (Failure::Beside { .. }, None) => match function.return_type {
+            Type::Nothing => quote!(0),
+            Type::Float(4) => quote!(u64::from(result.to_bits())),
+            Type::Float(_) => quote!(result.to_bits()),
+            _ => quote!(result as u64),
+        },
         _ => quote!(u64::from(error as u32)),
     };
     quote! {
@@ -270,7 +343,9 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
                 return Err(Refused(#unsupported));
             };
             turn.begin();
+            #clock
             let result = unsafe { function(#(#arguments),*) };
+            #worked
             #outcome
             #(#outputs)*
             #returned

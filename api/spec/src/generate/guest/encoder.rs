@@ -45,6 +45,10 @@ impl Encoder<'_> {
             quote!(let made = #put;)
         });
         let keeps = self.keeps();
+        let beside = match function.failure {
+            Failure::Beside { word, .. } => quote!(let beside = call.output(#word, 4, true);),
+            _ => quote!(),
+        };
         let settings = self.settings();
         let send = self.send(wait.is_some());
         let gets = function
@@ -55,15 +59,24 @@ impl Encoder<'_> {
         let counts = self.counts();
         let (result, value) = match (&function.new, function.failure) {
             (Some(_), _) => (quote!(*mut c_void), quote!(made.address())),
+            (None, Failure::Beside { .. }) => match (&function.returns, &function.return_type) {
+                (Some(ty), Type::Float(4)) => {
+                    (quote!(#ty), quote!(f32::from_bits(reply.value as u32)))
+                }
+                (Some(ty), Type::Float(_)) => (quote!(#ty), quote!(f64::from_bits(reply.value))),
+                (Some(ty), _) => (quote!(#ty), quote!(reply.value as #ty)),
+                (None, _) => (quote!(()), quote!(())),
+            },
             _ => (quote!(()), quote!(())),
         };
         quote! {
             pub unsafe fn #name(#(#signature),* #wait) -> Result<#result, Code> {
                 #(#clamps)*
-                let mut call = Call::new(&by_hand::LIBRARY, #number, #words)?;
+                let mut call = Call::new(&LIBRARY, #number, #words)?;
                 #(#puts)*
                 #new
                 #keeps
+                #beside
                 #settings
                 #send
                 #(#gets)*
@@ -299,7 +312,11 @@ impl Encoder<'_> {
                 Role::Output {
                     written: Some(written),
                     ..
-                } => written.leaves().contains(&&Leaf::Deref(index)),
+                } => {
+                    // (Unless that is another thing if the program has none.)
+                    let leaves = written.leaves();
+                    leaves.contains(&&Leaf::Deref(index)) && !leaves.contains(&&Leaf::IsNull(index))
+                }
                 _ => false,
             });
         let needed_by = needed_by.map(|param| ident(&param.name));
@@ -337,6 +354,7 @@ impl Encoder<'_> {
                 let error = output(&function.params[error].name);
                 quote!(weir_guest::call::Failure::Out(#error))
             }
+            Failure::Beside { .. } => quote!(weir_guest::call::Failure::Beside(beside)),
             Failure::Nowhere => quote!(weir_guest::call::Failure::Nowhere),
         };
         if function.cached {
@@ -429,6 +447,7 @@ impl Encoder<'_> {
                 let output = output(&self.function.params[*index].name);
                 quote!(i128::from(reply.number(#output)))
             }
+            Leaf::Returned => quote!(i128::from(reply.value)),
             other => self.leaf(other),
         });
         quote!((|| -> Option<i128> { Some(#value) })().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
@@ -439,7 +458,7 @@ impl Encoder<'_> {
             index.map(|index| {
                 let object = object(&self.function.params[index].name);
                 quote! {
-                    if let (Some(object), Ok(weir)) = (#object, by_hand::LIBRARY.current()) {
+                    if let (Some(object), Ok(weir)) = (#object, LIBRARY.current()) {
                         weir.objects.#method(object);
                     }
                 }
@@ -531,7 +550,9 @@ impl Encoder<'_> {
                 let name = name(index);
                 quote!(i128::from(#name.is_null()))
             }
-            Leaf::Deref(_) => unreachable!("only what was written depends on outputs"),
+            Leaf::Deref(_) | Leaf::Returned => {
+                unreachable!("only what was written depends on outputs")
+            }
         }
     }
 }
