@@ -6,10 +6,12 @@
 //! | [`session`] | one client as its worker sees it: arena, completions, wake-ups |
 //! | [`objects`] | handles and the vendor library's pointers that they stand for |
 //! | [`turn`] | one call while it is made: inputs taken out of it, outputs put into the arena |
+//! | [`gates`] | what keeps the device from beginning with a command before the VMM lets it |
 //! | [`tracker`] | commands that the device has not finished: their time, their "complete" words |
 //!
 //! The generated dispatch of an API is written in terms of [`turn::Turn`].
 
+pub mod gates;
 pub mod library;
 pub mod objects;
 pub mod scratch;

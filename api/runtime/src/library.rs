@@ -178,6 +178,30 @@ pub trait Library: Send + Sync {
         let _ = event;
     }
 
+    /// Takes one more reference of an event. An API without events has none to take.
+    ///
+    /// # Safety
+    ///
+    /// `event` is alive.
+    unsafe fn retain(&self, _event: *mut c_void) {}
+
+    /// Makes a gate for work that is to be given to `line`: an event that is not complete before
+    /// [`open_gate`](Self::open_gate). `None` where that cannot be.
+    ///
+    /// # Safety
+    ///
+    /// `line` is alive, and what the function's [`Order`](weir_wire::function::Order) names.
+    unsafe fn make_gate(&self, _line: *mut c_void) -> Option<*mut c_void> {
+        None
+    }
+
+    /// Completes a gate and lets go of it.
+    ///
+    /// # Safety
+    ///
+    /// `gate` is from [`make_gate`](Self::make_gate), and this is its last use.
+    unsafe fn open_gate(&self, _gate: *mut c_void) {}
+
     /// Calls `notify` with `data`, from any thread, when the command of `event` has ended, at once if
     /// it has already. Returns whether it will.
     ///

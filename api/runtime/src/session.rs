@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use weir_wire::arena::{Arena, SLOT_SEQ};
 use weir_wire::channel::{Completion, CompletionWriter, Event};
 
+use crate::gates::Gates;
 use crate::objects::Objects;
 use crate::tracker::Tracker;
 
@@ -26,6 +27,8 @@ pub struct Session {
     pub objects: Objects,
     /// Commands that the device has not finished.
     pub tracker: Tracker,
+    /// What keeps the device from beginning with some of them.
+    pub gates: Gates,
     completions: Mutex<CompletionWriter>,
     vmm: OwnedFd,
     wake: Wake,
@@ -38,6 +41,7 @@ impl Session {
             arena,
             objects: Objects::new(),
             tracker: Tracker::default(),
+            gates: Gates::default(),
             completions: Mutex::new(completions),
             vmm,
             wake,

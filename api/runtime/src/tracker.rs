@@ -28,7 +28,8 @@ pub struct Outstanding {
     pub library: Arc<dyn Library>,
     /// Number of the command, for the VMM.
     pub id: u64,
-    /// The library's event; one reference of it is ours.
+    /// The library's event; one reference of it is ours. Null where the call that gives the command
+    /// to the device is being made, and returns only when it is complete.
     pub event: *mut c_void,
     /// What the command was given to, such as a queue. Commands of one line end in order if
     /// `ordered`.
@@ -40,6 +41,19 @@ pub struct Outstanding {
     /// Input that it may still read.
     pub kept: Option<Box<[u8]>>,
     /// Whether the library has been asked to notify when it ends.
+    pub watched: bool,
+    /// What else a command behind a closed gate waits for; `None` once the VMM knows that nothing
+    /// else is left, and where there is no gate.
+    pub gated: Option<Waits>,
+}
+
+/// Events that a command waits for. One reference of each is ours.
+pub struct Waits {
+    /// The library's events.
+    pub events: Vec<*mut c_void>,
+    /// How many of them, from the first on, are known to have ended.
+    pub ended: usize,
+    /// Whether the library has been asked to notify when the next one ends.
     pub watched: bool,
 }
 
@@ -56,6 +70,8 @@ struct Line {
 #[derive(Default)]
 pub struct Tracker {
     count: AtomicUsize,
+    /// Those of which the VMM does not know yet whether only their gates keep them.
+    waiting: AtomicUsize,
     lines: Mutex<Vec<Line>>,
 }
 
@@ -64,6 +80,9 @@ impl Tracker {
     pub fn add(&self, command: Outstanding) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         self.count.fetch_add(1, Ordering::Release);
+        if command.gated.is_some() {
+            self.waiting.fetch_add(1, Ordering::Release);
+        }
         let (key, ordered) = (command.line, command.ordered);
         match lines
             .iter_mut()
@@ -83,12 +102,37 @@ impl Tracker {
         self.count.load(Ordering::Acquire)
     }
 
+    /// Puts `command`, if it is one, where the command of the same number is expected.
+    pub fn arrive(&self, id: u64, line: u64, command: Option<Outstanding>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.iter_mut().filter(|other| other.key == line) {
+            let Some(index) = line.commands.iter().position(|other| other.id == id) else {
+                continue;
+            };
+            line.commands[index].forget_waits(&self.waiting);
+            match command {
+                Some(command) => line.commands[index] = command,
+                None => {
+                    line.commands.remove(index);
+                    self.count.fetch_sub(1, Ordering::Release);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Whether somebody must look again when one of them has ended, although a call waits for one.
+    pub fn is_busy(&self) -> bool {
+        self.len() > 1 || self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Finds every command that has ended: writes its "complete" word and tells the VMM its time.
+    /// Finds also those which nothing but their gates keep, and tells the VMM.
     pub fn sweep(&self, session: &Session) {
         if self.is_empty() {
             return;
@@ -97,13 +141,14 @@ impl Tracker {
         for line in lines.iter_mut() {
             let mut index = 0;
             while let Some(command) = line.commands.get(index) {
-                // SAFETY: what is in the list has not been released.
-                let progress = unsafe { command.library.progress(command.event) };
+                let progress = command.progress();
                 if progress != Progress::Pending {
                     self.end(session, line.commands.remove(index), progress);
-                } else if line.ordered {
-                    break;
                 } else {
+                    line.commands[index].look_at_waits(session, &self.waiting);
+                    if line.ordered {
+                        break;
+                    }
                     index += 1;
                 }
             }
@@ -114,7 +159,8 @@ impl Tracker {
     }
 
     fn end(&self, session: &Session, command: Option<Outstanding>, progress: Progress) {
-        let Some(command) = command else { return };
+        let Some(mut command) = command else { return };
+        command.forget_waits(&self.waiting);
         self.count.fetch_sub(1, Ordering::Release);
         let (word, device_ns) = match progress {
             Progress::Complete { device_ns } => (DONE, device_ns),
@@ -142,13 +188,67 @@ impl Tracker {
         for line in lines.iter_mut() {
             let next = if line.ordered { 1 } else { line.commands.len() };
             for command in line.commands.iter_mut().take(next) {
-                if !command.watched {
+                // SAFETY: as below.
+                unsafe { command.watch_waits(notify, data) };
+                if !command.watched && !command.event.is_null() {
                     // SAFETY: what is in the list has not been released; the caller answers for the
                     // rest.
                     command.watched =
                         unsafe { command.library.notify(command.event, notify, data) };
                 }
             }
+        }
+    }
+}
+
+impl Outstanding {
+    fn progress(&self) -> Progress {
+        match self.event.is_null() {
+            true => Progress::Pending,
+            // SAFETY: what is in the list has not been released.
+            false => unsafe { self.library.progress(self.event) },
+        }
+    }
+
+    /// Tells the VMM if nothing but the gate keeps the command any more. Its line does not.
+    fn look_at_waits(&mut self, session: &Session, waiting: &AtomicUsize) {
+        let Some(waits) = &mut self.gated else { return };
+        while let Some(event) = waits.events.get(waits.ended) {
+            // SAFETY: one reference of the event is ours.
+            if unsafe { self.library.progress(*event) } == Progress::Pending {
+                return;
+            }
+            waits.ended += 1;
+            waits.watched = false;
+        }
+        self.forget_waits(waiting);
+        session.report(self.id, Event::Ready);
+    }
+
+    /// Lets go of what the command waits for.
+    fn forget_waits(&mut self, waiting: &AtomicUsize) {
+        let Some(waits) = self.gated.take() else {
+            return;
+        };
+        waiting.fetch_sub(1, Ordering::Release);
+        for event in waits.events {
+            // SAFETY: the reference is ours, and this is its last use.
+            unsafe { self.library.release(event) };
+        }
+    }
+
+    /// Has the library notify when the next event that the command waits for has ended.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Tracker::watch`].
+    unsafe fn watch_waits(&mut self, notify: extern "C" fn(*mut c_void), data: *mut c_void) {
+        if let Some(waits) = &mut self.gated
+            && !waits.watched
+            && let Some(event) = waits.events.get(waits.ended)
+        {
+            // SAFETY: one reference of the event is ours; the caller answers for the rest.
+            waits.watched = unsafe { self.library.notify(*event, notify, data) };
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_wire::arena::MAX_LANES;
-use weir_wire::channel::Event;
+use weir_wire::channel::{Event, Received};
 use weir_wire::check::check;
 use weir_wire::command::{Call, Header, Place, Reference};
 use weir_wire::function::{Failure, Function, Kept};
@@ -20,7 +20,7 @@ use crate::library::Library;
 use crate::objects::{Known, UNORDERED};
 use crate::scratch::Scratch;
 use crate::session::Session;
-use crate::tracker::{Outstanding, write_failed};
+use crate::tracker::{Outstanding, Waits, write_failed};
 
 /// Largest input that is copied before it is looked at (sources, binaries, options).
 const MAX_COPIED: u64 = 64 << 20;
@@ -75,13 +75,19 @@ pub struct Turn<'a> {
     kept: Option<Box<[u8]>>,
     outstanding: Option<Outstanding>,
     worked: Option<Duration>,
+    gated: bool,
+    waits: Option<Waits>,
+    /// The library's event that is the gate.
+    gate: Option<*mut c_void>,
+    /// The line in which the work is expected while the call is made.
+    expected: Option<u64>,
 }
 
-/// Makes command number `id`, which consists of `bytes`, on `library`, and answers it.
+/// Makes the command `received`, which consists of `bytes`, on `library`, and answers it.
 pub fn run(
     session: &Session,
     library: &Arc<dyn Library>,
-    id: u64,
+    Received { id, gated }: Received,
     bytes: &[u8],
     scratch: &mut Scratch,
     seat: &mut dyn Seat,
@@ -114,6 +120,10 @@ pub fn run(
         kept: None,
         outstanding: None,
         worked: None,
+        gated: gated && !session.gates.pass(id),
+        waits: None,
+        gate: None,
+        expected: None,
     };
     let made = library.make(&mut turn);
     turn.finish(made);
@@ -407,9 +417,92 @@ impl<'a> Turn<'a> {
     /// All inputs have been taken: if this call may take long, somebody else goes on with the stream
     /// from here.
     pub fn begin(&mut self) {
-        if self.blocks {
+        let waits_here = self.gated && self.function.order.is_none();
+        if self.blocks || waits_here {
             self.seat.step_aside();
         }
+        if waits_here {
+            // The work is the call itself: it waits for its gate on its own thread.
+            self.session.report(self.id, Event::Ready);
+            self.session.gates.wait(self.id);
+            self.gated = false;
+        }
+    }
+
+    /// Puts a gate into what the call's work waits for, if it is gated: returns how many events
+    /// those are now, and their list. The events so far are the handles at `word`, of which `list`
+    /// are the pointers; the work is to be given to `line`.
+    pub fn gate(
+        &mut self,
+        word: usize,
+        list: *const *mut c_void,
+        line: *mut c_void,
+    ) -> Result<Option<(u32, *const *mut c_void)>, Refused> {
+        let count = match list.is_null() {
+            true => 0,
+            false => self.len(word) as usize / 8,
+        };
+        // A call that must fail fails without a gate.
+        let wrong = !list.is_null() && count == 0;
+        if !self.gated || line.is_null() || wrong {
+            return Ok(None);
+        }
+        // SAFETY: `handles` gave `count` pointers, which stay until the turn is over.
+        let events = (0..count).map(|index| unsafe { list.add(index).read() });
+        let events: Vec<*mut c_void> = events.collect();
+        if events.iter().any(|event| event.is_null()) {
+            return Ok(None);
+        }
+        // SAFETY: the line is an object of this client, of the kind that the function's table says.
+        let Some(gate) = (unsafe { self.library.make_gate(line) }) else {
+            return Err(self.malformed());
+        };
+        let longer: *mut *mut c_void = self.scratch.take(8 * (count + 1)).cast();
+        for (index, event) in events.iter().chain([&gate]).enumerate() {
+            // SAFETY: `take` gave room for one more than there are events.
+            unsafe { longer.add(index).write(*event) };
+        }
+        for event in &events {
+            // SAFETY: the events are objects of this client.
+            unsafe { self.library.retain(*event) };
+        }
+        let waits = Waits {
+            events,
+            ended: 0,
+            watched: false,
+        };
+        // It may be opened, and let go of, before the call has been made.
+        // SAFETY: the gate is new.
+        unsafe { self.library.retain(gate) };
+        self.gate = Some(gate);
+        let library = Arc::clone(self.library);
+        self.session.gates.close(self.id, library, gate);
+        match self.line() {
+            Some((handle, ordered)) if self.blocks => {
+                self.expected = Some(handle);
+                self.session.tracker.add(Outstanding {
+                    library: Arc::clone(self.library),
+                    id: self.id,
+                    event: std::ptr::null_mut(),
+                    line: handle,
+                    ordered,
+                    done: None,
+                    kept: None,
+                    watched: false,
+                    gated: Some(waits),
+                });
+                self.session.tracker.sweep(self.session);
+            }
+            _ => self.waits = Some(waits),
+        }
+        Ok(Some((count as u32 + 1, longer.cast_const())))
+    }
+
+    /// The handle of the line that the call's work is given to, and whether it is in order.
+    fn line(&self) -> Option<(u64, bool)> {
+        let handle = self.call.word(self.function.order?.line);
+        let (_, _, note) = self.session.objects.find_any(Handle(handle))?;
+        Some((handle, note & UNORDERED == 0))
     }
 
     /// The call itself was the device's work, and has taken this long.
@@ -552,6 +645,7 @@ impl<'a> Turn<'a> {
             done: self.done,
             kept: self.kept.take(),
             watched: false,
+            gated: self.waits.take(),
         });
     }
 
@@ -568,7 +662,35 @@ impl<'a> Turn<'a> {
 
     // The end.
 
-    fn finish(self, made: Made) {
+    /// What is expected in the line has become `command`, or nothing.
+    fn arrive(&mut self, command: Option<Outstanding>) {
+        if let Some(line) = self.expected.take() {
+            self.session.tracker.arrive(self.id, line, command);
+        }
+    }
+
+    /// No work of the call is left.
+    fn ended_at_once(&mut self, error: i32) {
+        if let Some(at) = self.done {
+            write_failed(self.session, at);
+        }
+        if let Some(waits) = self.waits.take() {
+            for event in waits.events {
+                // SAFETY: the reference was taken in `gate`, and this is its last use.
+                unsafe { self.library.release(event) };
+            }
+        }
+        self.arrive(None);
+        if self.gate.is_some() {
+            self.session.gates.forget(self.id);
+        }
+        if self.function.device_time && error == 0 && self.worked.is_none() {
+            self.session
+                .report(self.id, Event::Executed { device_ns: 0 });
+        }
+    }
+
+    fn finish(mut self, made: Made) {
         let answer = made.unwrap_or_else(|Refused(code)| {
             let value = match self.function.failure {
                 Failure::Return => code as i32 as u32 as u64,
@@ -592,13 +714,19 @@ impl<'a> Turn<'a> {
             error: answer.error,
         };
         self.session.report(self.id, called);
-        match self.outstanding {
+        let gated = self.outstanding.as_ref().is_some_and(|c| c.gated.is_some());
+        match self.outstanding.take() {
+            command @ Some(_) if self.expected.is_some() => self.arrive(command),
             Some(command) => self.session.tracker.add(command),
-            None => {
-                if let Some(at) = self.done {
-                    write_failed(self.session, at);
-                }
-            }
+            None => self.ended_at_once(answer.error),
+        }
+        if let Some(gate) = self.gate.take() {
+            // SAFETY: the reference was taken in `gate`, and this is its last use.
+            unsafe { self.library.release(gate) };
+        }
+        if gated {
+            // It may be ready already.
+            self.session.tracker.sweep(self.session);
         }
         if header.seq != 0 {
             self.session.tracker.sweep(self.session);

@@ -1,6 +1,10 @@
 //! The rings between a VMM and one worker: commands one way, completions the other, in one sealed
 //! memory file that no guest ever sees.
 //!
+//! A command may be sent *gated*: the worker gives it to the device, which must not begin with it
+//! before the VMM opens its gate. Gates are opened through a third ring with a reader of its own, so
+//! that they open whatever the worker's other threads wait for.
+//!
 //! Each ring has one writer and one reader. Positions count bytes (or entries) without end; a ring's
 //! index is the position modulo its size. A side that is about to sleep says so in its *idle* word
 //! and looks once more; the other side, having published something, clears the word and, if it was
@@ -12,6 +16,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use rustix::thread::futex;
+
 use crate::command::MAX_COMMAND;
 use crate::shared::SharedMemory;
 
@@ -21,6 +27,11 @@ const WORKER_IDLE: u64 = 128;
 const DONE_HEAD: u64 = 192;
 const DONE_TAIL: u64 = 256;
 const VMM_IDLE: u64 = 320;
+const GATES_HEAD: u64 = 384;
+const GATES_TAIL: u64 = 448;
+/// Counts what is published; the reader sleeps on it as a futex.
+const GATES_BELL: u64 = 512;
+const GATES_IDLE: u64 = 576;
 const COMMANDS: u64 = 4096;
 /// Bytes of the command ring; a power of two.
 pub const COMMANDS_SIZE: u64 = 1 << 20;
@@ -28,12 +39,18 @@ const COMPLETIONS: u64 = COMMANDS + COMMANDS_SIZE;
 /// Entries of the completion ring; a power of two.
 pub const COMPLETIONS_COUNT: u64 = 8192;
 const COMPLETION_SIZE: u64 = 32;
+const GATES: u64 = COMPLETIONS + COMPLETIONS_COUNT * COMPLETION_SIZE;
+/// Entries of the ring of opened gates; a power of two.
+pub const GATES_COUNT: u64 = 1024;
 /// Bytes of the memory file.
-pub const CHANNEL_SIZE: u64 = COMPLETIONS + COMPLETIONS_COUNT * COMPLETION_SIZE;
+pub const CHANNEL_SIZE: u64 = GATES + GATES_COUNT * 8;
 
 const RECORD_HEADER: u64 = 16;
 const PAD: u32 = 0;
 const COMMAND: u32 = 1;
+const GATED: u32 = 2;
+/// Bits of a record's kind, below the command's length.
+const KIND_BITS: u32 = 2;
 
 /// The other side has broken the rules of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +81,17 @@ pub enum Event {
         /// Time on the device by its own clock, in nanoseconds.
         device_ns: u64,
     },
+    /// Nothing but its gate keeps the device from beginning with the command.
+    Ready,
+}
+
+/// A command as the worker receives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The number that the VMM gave it.
+    pub id: u64,
+    /// Whether the device must wait for its gate.
+    pub gated: bool,
 }
 
 impl Completion {
@@ -71,6 +99,7 @@ impl Completion {
         match self.event {
             Event::Called { bound, error } => [self.id, 1, bound, error as u32 as u64],
             Event::Executed { device_ns } => [self.id, 2, device_ns, 0],
+            Event::Ready => [self.id, 3, 0, 0],
         }
     }
 
@@ -81,6 +110,7 @@ impl Completion {
                 error: b as u32 as i32,
             },
             2 => Event::Executed { device_ns: a },
+            3 => Event::Ready,
             _ => return None,
         };
         Some(Completion { id, event })
@@ -95,6 +125,7 @@ pub fn create() -> io::Result<(VmmEnd, OwnedFd)> {
             memory,
             tail: 0,
             head: 0,
+            gates: 0,
         },
         file,
     ))
@@ -126,12 +157,24 @@ pub struct VmmEnd {
     memory: SharedMemory,
     tail: u64,
     head: u64,
+    /// Gates opened so far.
+    gates: u64,
 }
 
 impl VmmEnd {
     /// Writes command number `id`. Returns `false`, having written nothing, if the ring has no room
     /// for it now. It becomes visible with [`publish`](Self::publish).
     pub fn push(&mut self, id: u64, command: &[u8]) -> Result<bool, Broken> {
+        self.push_as(COMMAND, id, command)
+    }
+
+    /// The same for a command that the device must not begin with before
+    /// [`open_gate`](Self::open_gate).
+    pub fn push_gated(&mut self, id: u64, command: &[u8]) -> Result<bool, Broken> {
+        self.push_as(GATED, id, command)
+    }
+
+    fn push_as(&mut self, kind: u32, id: u64, command: &[u8]) -> Result<bool, Broken> {
         assert!(
             command.len() <= MAX_COMMAND,
             "commands are checked before they are sent"
@@ -151,15 +194,43 @@ impl VmmEnd {
         if pad > 0 {
             self.write_record(pad, PAD, 0, &[]);
         }
-        self.write_record(size, COMMAND, id, command);
+        self.write_record(size, kind, id, command);
         Ok(true)
+    }
+
+    /// Opens the gate of command number `id`. Returns `false`, having done nothing, if the ring has
+    /// no room for it now.
+    pub fn open_gate(&mut self, id: u64) -> Result<bool, Broken> {
+        let head = long(&self.memory, GATES_HEAD).load(Ordering::Acquire);
+        let used = self.gates.checked_sub(head).ok_or(Broken)?;
+        if used > GATES_COUNT {
+            return Err(Broken);
+        }
+        if used == GATES_COUNT {
+            return Ok(false);
+        }
+        let at = GATES + self.gates % GATES_COUNT * 8;
+        long(&self.memory, at).store(id, Ordering::Relaxed);
+        self.gates += 1;
+        long(&self.memory, GATES_TAIL).store(self.gates, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Wakes whoever opens gates in the worker, if it sleeps. Comes after one or more of
+    /// [`open_gate`](Self::open_gate).
+    pub fn publish_gates(&self) {
+        let bell = word(&self.memory, GATES_BELL);
+        bell.store(self.gates as u32, Ordering::SeqCst);
+        if must_wake(word(&self.memory, GATES_IDLE)) {
+            let _ = futex::wake(bell, futex::Flags::empty(), 1);
+        }
     }
 
     fn write_record(&mut self, size: u64, kind: u32, id: u64, command: &[u8]) {
         let at = COMMANDS + self.tail % COMMANDS_SIZE;
         let mut header = [0; RECORD_HEADER as usize];
         header[0..4].copy_from_slice(&(size as u32).to_le_bytes());
-        header[4..8].copy_from_slice(&((command.len() as u32) << 1 | kind).to_le_bytes());
+        header[4..8].copy_from_slice(&((command.len() as u32) << KIND_BITS | kind).to_le_bytes());
         header[8..16].copy_from_slice(&id.to_le_bytes());
         self.memory
             .write(at, &header)
@@ -227,9 +298,9 @@ impl CommandReader {
         Ok(CommandReader { memory, head: 0 })
     }
 
-    /// Copies the next command into `out` (replacing what is there) and returns its number; `None`
+    /// Copies the next command into `out` (replacing what is there) and returns what it is; `None`
     /// if there is none yet.
-    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, Broken> {
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<Received>, Broken> {
         loop {
             let tail = long(&self.memory, COMMAND_TAIL).load(Ordering::Acquire);
             if tail == self.head {
@@ -241,11 +312,12 @@ impl CommandReader {
             let (words, _) = header.as_chunks::<4>();
             let size = u64::from(u32::from_le_bytes(words[0]));
             let len_kind = u32::from_le_bytes(words[1]);
-            let (len, kind) = ((len_kind >> 1) as usize, len_kind & 1);
+            let len = (len_kind >> KIND_BITS) as usize;
+            let kind = len_kind & ((1 << KIND_BITS) - 1);
             if size < RECORD_HEADER || len as u64 > size - RECORD_HEADER || len > MAX_COMMAND {
                 return Err(Broken);
             }
-            if kind == COMMAND {
+            if kind != PAD {
                 out.resize(len, 0);
                 self.memory
                     .read(at + RECORD_HEADER, out)
@@ -253,9 +325,10 @@ impl CommandReader {
             }
             self.head += size;
             long(&self.memory, COMMAND_HEAD).store(self.head, Ordering::Release);
-            if kind == COMMAND {
+            if kind != PAD {
                 let id = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
-                return Ok(Some(id));
+                let gated = kind == GATED;
+                return Ok(Some(Received { id, gated }));
             }
         }
     }
@@ -273,6 +346,46 @@ impl CommandReader {
     /// Takes [`announce_idle`](Self::announce_idle) back.
     pub fn announce_busy(&self) {
         word(&self.memory, WORKER_IDLE).store(0, Ordering::Relaxed);
+    }
+}
+
+/// The worker's end for hearing which gates are open. One thread uses it.
+#[derive(Debug)]
+pub struct GateReader {
+    memory: SharedMemory,
+    head: u64,
+}
+
+impl GateReader {
+    /// Opens the channel in `file`.
+    pub fn open(file: impl AsFd) -> io::Result<GateReader> {
+        let memory = SharedMemory::map(file, CHANNEL_SIZE)?;
+        Ok(GateReader { memory, head: 0 })
+    }
+
+    /// The number of the next command whose gate is to be opened, if there is one.
+    pub fn next(&mut self) -> Option<u64> {
+        let tail = long(&self.memory, GATES_TAIL).load(Ordering::Acquire);
+        if tail == self.head {
+            return None;
+        }
+        let at = GATES + self.head % GATES_COUNT * 8;
+        let id = long(&self.memory, at).load(Ordering::Relaxed);
+        self.head += 1;
+        long(&self.memory, GATES_HEAD).store(self.head, Ordering::Release);
+        Some(id)
+    }
+
+    /// Sleeps until there may be another.
+    pub fn wait(&self) {
+        let bell = word(&self.memory, GATES_BELL);
+        let seen = bell.load(Ordering::SeqCst);
+        announce_idle(word(&self.memory, GATES_IDLE));
+        if long(&self.memory, GATES_TAIL).load(Ordering::Acquire) == self.head {
+            // Returns at once where the bell has rung meanwhile.
+            let _ = futex::wait(bell, futex::Flags::empty(), seen, None);
+        }
+        word(&self.memory, GATES_IDLE).store(0, Ordering::Relaxed);
     }
 }
 
@@ -333,8 +446,8 @@ mod tests {
                 continue;
             }
             let _ = vmm.publish();
-            while let Some(id) = reader.next(&mut out).unwrap() {
-                assert_eq!(id, seen);
+            while let Some(received) = reader.next(&mut out).unwrap() {
+                assert_eq!((received.id, received.gated), (seen, false));
                 assert_eq!(out.len(), 16 + (seen as usize * 1000) % 60_000 / 8 * 8);
                 assert!(out.iter().all(|b| *b == seen as u8));
                 seen += 1;
@@ -376,6 +489,38 @@ mod tests {
         assert!(writer.push(done(0)).is_none());
         assert_eq!(vmm.next_completion(), Ok(Some(done(0))));
         assert!(writer.push(done(0)).is_some());
+    }
+
+    #[test]
+    fn gates_open_beside_the_commands() {
+        let (mut vmm, file) = create().unwrap();
+        let mut reader = CommandReader::open(&file).unwrap();
+        let mut gates = GateReader::open(&file).unwrap();
+        assert!(vmm.push_gated(1, &[0; 16]).unwrap());
+        let _ = vmm.publish();
+        let received = reader.next(&mut Vec::new()).unwrap().unwrap();
+        assert_eq!((received.id, received.gated), (1, true));
+        assert_eq!(gates.next(), None);
+        let opener = std::thread::spawn(move || {
+            loop {
+                match gates.next() {
+                    Some(u64::MAX) => return gates,
+                    Some(_) => {}
+                    None => gates.wait(),
+                }
+            }
+        });
+        for id in (0..10 * GATES_COUNT).chain([u64::MAX]) {
+            while !vmm.open_gate(id).unwrap() {
+                vmm.publish_gates();
+                std::thread::yield_now();
+            }
+            vmm.publish_gates();
+        }
+        let gates = opener.join().unwrap();
+        assert_eq!(gates.head, 10 * GATES_COUNT + 1);
+        long(&gates.memory, GATES_HEAD).store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(vmm.open_gate(1), Err(Broken));
     }
 
     #[test]

@@ -71,10 +71,21 @@ pub struct Function {
     pub keeps: Option<Expression>,
     /// Whether it makes the device work, for which time is charged.
     pub device_time: bool,
+    /// How its work is put into an order with other work, where it goes on after the call.
+    pub order: Option<Order>,
     /// Word of the handle that it adds a reference to.
     pub retains: Option<usize>,
     /// Word of the handle that it drops a reference of.
     pub releases: Option<usize>,
+}
+
+/// How work that a call leaves behind is put into an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Word of the handle of the line (a queue) that it is given to.
+    pub line: usize,
+    /// Word of the list of handles that it waits for.
+    pub waits: Option<usize>,
 }
 
 /// Where a function's error goes.

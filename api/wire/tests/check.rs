@@ -40,6 +40,7 @@ const fn function(name: &'static str, words: usize, params: &'static [Param]) ->
         device_time: false,
         retains: None,
         releases: None,
+        order: None,
     }
 }
 

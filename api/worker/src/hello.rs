@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use weir_runtime::library::{Accelerator, Library};
 use weir_runtime::session::{Session, Wake};
 use weir_wire::arena::Arena;
-use weir_wire::channel::{CommandReader, CompletionWriter};
+use weir_wire::channel::{CommandReader, CompletionWriter, GateReader};
 
 use crate::dispatch::Dispatcher;
 
@@ -84,8 +84,8 @@ pub(crate) fn serve(socket: &OwnedFd) -> anyhow::Result<()> {
     let Some((hello, descriptors)) = receive(socket)? else {
         end(); // never needed
     };
-    let dispatcher = prepare(&libraries, hello, descriptors)?;
-    Arc::new(dispatcher).start()?;
+    let (dispatcher, gates) = prepare(&libraries, hello, descriptors)?;
+    Arc::new(dispatcher).start(gates)?;
     wait_for_end(socket)
 }
 
@@ -146,7 +146,7 @@ fn prepare(
     libraries: &[Arc<dyn Library>],
     hello: Hello,
     descriptors: [OwnedFd; DESCRIPTORS],
-) -> anyhow::Result<Dispatcher> {
+) -> anyhow::Result<(Dispatcher, GateReader)> {
     let [arena, channel, worker, vmm, wake] = descriptors;
     let mut offered = Vec::new();
     for accelerator in hello.accelerators {
@@ -172,10 +172,11 @@ fn prepare(
     let arena = Arena::map(&arena, hello.arena_size).context("mapping the arena")?;
     let reader = CommandReader::open(&channel).context("mapping the channel")?;
     let writer = CompletionWriter::open(&channel).context("mapping the channel")?;
+    let gates = GateReader::open(&channel).context("mapping the channel")?;
     let wake = match hello.wake {
         WakeBy::Event => Wake::Event(wake),
         WakeBy::Futex => Wake::Futex,
     };
     let session = Session::new(arena, writer, vmm, wake);
-    Ok(Dispatcher::new(session, offered, reader, worker))
+    Ok((Dispatcher::new(session, offered, reader, worker), gates))
 }

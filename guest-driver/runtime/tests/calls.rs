@@ -68,6 +68,7 @@ const fn function(
         device_time: false,
         retains: None,
         releases: None,
+        order: None,
     }
 }
 

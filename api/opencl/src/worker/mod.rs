@@ -131,6 +131,38 @@ impl Library for OpenCl {
         }
     }
 
+    unsafe fn retain(&self, event: *mut c_void) {
+        if let Some(retain) = self.vendor.clRetainEvent {
+            // SAFETY: the caller says that the event is alive.
+            unsafe { retain(event) };
+        }
+    }
+
+    unsafe fn make_gate(&self, line: *mut c_void) -> Option<*mut c_void> {
+        let get = self.vendor.clGetCommandQueueInfo?;
+        let make = self.vendor.clCreateUserEvent?;
+        let mut context = null_mut::<c_void>();
+        let place = (&raw mut context).cast();
+        // SAFETY: the line is a queue, and the place holds the eight bytes that are asked for.
+        let error = unsafe { get(line, CL_QUEUE_CONTEXT, 8, place, null_mut()) };
+        if error != CL_SUCCESS {
+            return None;
+        }
+        let mut error = CL_SUCCESS;
+        // SAFETY: the context is the queue's, and the error has its place.
+        let gate = unsafe { make(context, &mut error) };
+        (error == CL_SUCCESS && !gate.is_null()).then_some(gate)
+    }
+
+    unsafe fn open_gate(&self, gate: *mut c_void) {
+        if let Some(set) = self.vendor.clSetUserEventStatus {
+            // SAFETY: the gate is a user event that nothing has set.
+            unsafe { set(gate, CL_COMPLETE) };
+        }
+        // SAFETY: its one reference is ours, and this is its last use.
+        unsafe { self.release(gate) };
+    }
+
     unsafe fn notify(
         &self,
         event: *mut c_void,

@@ -14,7 +14,7 @@ use weir_spec::Spec;
 use weir_spec::expression::{Expression, Leaf};
 use weir_spec::model::{Carried, Contents, Function, Param, Role};
 use weir_wire::arena::{Arena, DATA_OFFSET, MIN_SIZE};
-use weir_wire::channel::{CompletionWriter, Event, VmmEnd, create};
+use weir_wire::channel::{CompletionWriter, Event, Received, VmmEnd, create};
 use weir_wire::check::check;
 use weir_wire::command::{Encoder, HEADER_SIZE, Header, Place, Reference};
 use weir_wire::handle::Handle;
@@ -299,7 +299,18 @@ fn encode(
 fn made(bytes: &[u8]) -> i32 {
     let (library, session, mut vmm) = nothing();
     let mut scratch = Scratch::default();
-    turn::run(&session, &library, 1, bytes, &mut scratch, &mut Nobody);
+    let received = Received {
+        id: 1,
+        gated: false,
+    };
+    turn::run(
+        &session,
+        &library,
+        received,
+        bytes,
+        &mut scratch,
+        &mut Nobody,
+    );
     match vmm.next_completion().unwrap().unwrap().event {
         Event::Called { error, .. } => error,
         other => panic!("{other:?}"),

@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-use weir_runtime::turn::{Answer, Made, Turn};
+use weir_runtime::turn::{Answer, Made, Refused, Turn};
 
 use super::answer::{ask_number, unsupported};
 use super::generated::{Vendor, words};
@@ -23,6 +23,14 @@ struct Command {
 }
 
 impl Command {
+    /// Has the command wait for its gate too, if it has one. `word` is that of the wait list.
+    fn gate(&mut self, turn: &mut Turn<'_>, word: usize) -> Result<(), Refused> {
+        if let Some((count, list)) = turn.gate(word, self.wait_list, self.queue)? {
+            (self.wait_count, self.wait_list) = (count, list);
+        }
+        Ok(())
+    }
+
     /// Reads buffer memory into `to`.
     fn read(
         &self,
@@ -127,7 +135,7 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     use words::clEnqueueMapBuffer as at;
     turn.done_at(at::done);
     let (queue, note) = turn.handle_and_note(at::command_queue, kinds::CL_COMMAND_QUEUE)?;
-    let command = Command {
+    let mut command = Command {
         queue,
         note,
         buffer: turn.handle(at::buffer, kinds::CL_MEM)?,
@@ -139,6 +147,7 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     let blocking = turn.call.word(at::blocking_map) as u32;
     let flags = turn.call.word(at::map_flags);
     let data = turn.output(at::data)?;
+    command.gate(turn, at::event_wait_list)?;
     turn.begin();
     let made = if flags & CL_MAP_WRITE_INVALIDATE_REGION == 0 {
         command.read(vendor, blocking, data)
@@ -174,7 +183,7 @@ pub(super) fn unmap(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     use words::clEnqueueUnmapMemObject as at;
     turn.done_at(at::done);
     let (queue, note) = turn.handle_and_note(at::command_queue, kinds::CL_COMMAND_QUEUE)?;
-    let command = Command {
+    let mut command = Command {
         queue,
         note,
         buffer: turn.handle(at::memobj, kinds::CL_MEM)?,
@@ -184,6 +193,7 @@ pub(super) fn unmap(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
         wait_list: turn.handles(at::event_wait_list, kinds::CL_EVENT)?,
     };
     let data = turn.bulk_input(at::data)?;
+    command.gate(turn, at::event_wait_list)?;
     turn.begin();
     let made = match data.is_null() {
         true => command.pass(vendor),

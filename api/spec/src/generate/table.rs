@@ -45,7 +45,7 @@ pub fn generate(spec: &Spec) -> String {
     pretty(quote! {
         #[allow(unused_imports)]
         use weir_wire::function::{
-            Api, Contents, Errors, Failure, Function, Kind, Param, Parent, Passing,
+            Api, Contents, Errors, Failure, Function, Kind, Order, Param, Parent, Passing,
         };
         #[allow(unused_imports)]
         use weir_wire::handle::Handle;
@@ -95,6 +95,27 @@ fn resolved_type(spec: &Spec, ty: &syn::Type) -> TokenStream {
         resolved = alias.target.clone();
     }
     quote!(#resolved)
+}
+
+/// Which parameters put a function's work into an order with other work.
+pub(crate) struct Order {
+    /// The line that it is given to: what its event belongs to.
+    pub(crate) line: usize,
+    /// The events that it waits for.
+    pub(crate) waits: Option<usize>,
+}
+
+/// How the work of `function` is put into an order, if it makes an event that belongs to something.
+pub(crate) fn order(spec: &Spec, function: &Function) -> Option<Order> {
+    let event = spec.event?;
+    let line = function.params.iter().find_map(|param| match &param.role {
+        Role::New(new) if new.kind == event => new.parent,
+        _ => None,
+    })?;
+    let waits = function.params.iter().position(|param| {
+        matches!(&param.role, Role::Input { contents: Contents::Handles(kind), .. } if *kind == event)
+    });
+    Some(Order { line, waits })
 }
 
 fn describe(spec: &Spec, function: &Function) -> TokenStream {
@@ -161,6 +182,14 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
             .map(|e| closure(spec, function, e, 1)),
     );
     let device_time = function.device_time;
+    let order = option(order(spec, function).filter(|_| command).map(|order| {
+        let line = function.params[order.line].word;
+        let waits = option(order.waits.map(|index| {
+            let word = function.params[index].word;
+            quote!(#word)
+        }));
+        quote!(Order { line: #line, waits: #waits })
+    }));
     let word_of = |index: Option<usize>| {
         option(index.map(|i| {
             let word = function.params[i].word;
@@ -178,6 +207,7 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
         holds: #holds,
         keeps: #keeps,
         device_time: #device_time,
+        order: #order,
         retains: #retains,
         releases: #releases,
     })

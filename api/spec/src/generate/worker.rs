@@ -5,8 +5,8 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::pretty;
-use super::table::{leaf_of_call, scalar_as};
-use crate::expression::Expression;
+use super::table::{Order, leaf_of_call, order, scalar_as};
+use crate::expression::{Expression, Leaf};
 use crate::model::*;
 
 /// Code that defines
@@ -264,10 +264,11 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
     let doc = format!("Makes `{}`.", function.name);
     let unsupported = spec.errors.unsupported;
     let done = function.done.map(|word| quote!(turn.done_at(#word);));
-    let line = function.params.iter().find_map(|p| match &p.role {
-        Role::New(new) if function.device_time => new.parent,
-        _ => None,
-    });
+    let order = order(spec, function);
+    let line = order.as_ref().map(|order| order.line);
+    let gate = order
+        .filter(|_| function.device_time)
+        .map(|order| gate(function, &order));
     let (lists, others): (Vec<_>, Vec<_>) =
         function.params.iter().enumerate().partition(|(_, p)| {
             matches!(
@@ -342,6 +343,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
             let Some(function) = vendor.#name else {
                 return Err(Refused(#unsupported));
             };
+            #gate
             turn.begin();
             #clock
             let result = unsafe { function(#(#arguments),*) };
@@ -351,6 +353,35 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
             #returned
             Ok(Answer { value: #value, error })
         }
+    }
+}
+
+/// Code that adds a gate to what the call's work waits for, if it is gated.
+fn gate(function: &Function, order: &Order) -> TokenStream {
+    let line = format_ident!("{}", function.params[order.line].name);
+    let Some(index) = order.waits else {
+        return quote!();
+    };
+    let (list, word) = (&function.params[index], function.params[index].word);
+    let Role::Input {
+        len: Some(Expression::Leaf(Leaf::Param(count))),
+        ..
+    } = list.role
+    else {
+        return quote!();
+    };
+    let count = &function.params[count];
+    let (list_type, count_type) = (&list.ty, &count.ty);
+    let (list, count) = (
+        format_ident!("{}", list.name),
+        format_ident!("{}", count.name),
+    );
+    quote! {
+        let (#count, #list): (#count_type, #list_type) =
+            match turn.gate(#word, #list.cast(), #line)? {
+                Some((count, list)) => (count as #count_type, list.cast()),
+                None => (#count, #list),
+            };
     }
 }
 
@@ -424,7 +455,7 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
         Role::Error => quote!(&mut error),
         Role::New(new) => {
             let made = format_ident!("{}_made", param.name);
-            let wanted = match function.device_time && Some(new.kind) == spec.event {
+            let wanted = match Some(new.kind) == spec.event {
                 true => quote!(true),
                 false => quote!(call.word(#word) != 0),
             };

@@ -22,7 +22,7 @@ use weir_runtime::scratch::Scratch;
 use weir_runtime::session::{Session, raise};
 use weir_runtime::turn::{self, Seat};
 use weir_wire::arena::MAX_LANES;
-use weir_wire::channel::CommandReader;
+use weir_wire::channel::{CommandReader, GateReader, Received};
 use weir_wire::command::Header;
 
 /// Most threads: one for each lane that can be in a call, and one that leads.
@@ -65,8 +65,19 @@ impl Dispatcher {
         }
     }
 
-    /// Starts the first thread.
-    pub(crate) fn start(self: Arc<Self>) -> std::io::Result<()> {
+    /// Starts the first thread, and the one that opens `gates`: it waits for nothing else, so that a
+    /// gate opens whatever the others are blocked in.
+    pub(crate) fn start(self: Arc<Self>, mut gates: GateReader) -> std::io::Result<()> {
+        let this = Arc::clone(&self);
+        let opener = std::thread::Builder::new().name("weir-gates".to_owned());
+        opener.spawn(move || {
+            loop {
+                match gates.next() {
+                    Some(id) => this.session.gates.open(id),
+                    None => gates.wait(),
+                }
+            }
+        })?;
         self.spawn()
             .then_some(())
             .ok_or_else(std::io::Error::last_os_error)
@@ -138,7 +149,7 @@ impl Seat for Held<'_> {
             return;
         }
         // More than one command at the device: each one's end is of interest meanwhile.
-        if self.dispatcher.session.tracker.len() > 1 {
+        if self.dispatcher.session.tracker.is_busy() {
             self.dispatcher.watch();
         }
         reader.announce_idle();
@@ -194,8 +205,8 @@ impl Thread {
         reader.announce_busy();
         session.tracker.sweep(session);
         loop {
-            let id = match reader.next(&mut self.command) {
-                Ok(Some(id)) => id,
+            let received = match reader.next(&mut self.command) {
+                Ok(Some(received)) => received,
                 Ok(None) if self.look_for_more(session, &reader) => continue,
                 Ok(None) => {
                     dispatcher.watch();
@@ -219,7 +230,7 @@ impl Thread {
                 dispatcher,
                 reader: Some(reader),
             };
-            self.make(dispatcher, id, &mut seat);
+            self.make(dispatcher, received, &mut seat);
             reader = match seat.reader {
                 Some(reader) => reader,
                 None => {
@@ -236,7 +247,7 @@ impl Thread {
         }
     }
 
-    fn make(&mut self, dispatcher: &Dispatcher, id: u64, seat: &mut Held<'_>) {
+    fn make(&mut self, dispatcher: &Dispatcher, received: Received, seat: &mut Held<'_>) {
         let session = &dispatcher.session;
         let api = Header::read(&self.command).map_or(0, |header| header.api);
         let library = dispatcher
@@ -245,11 +256,12 @@ impl Thread {
             .find(|library| library.api().id == api);
         match library {
             Some(library) => {
-                turn::run(session, library, id, &self.command, &mut self.scratch, seat);
+                let scratch = &mut self.scratch;
+                turn::run(session, library, received, &self.command, scratch, seat);
             }
             None => turn::refuse(
                 session,
-                id,
+                received.id,
                 &self.command,
                 0,
                 "of an API that is not offered",

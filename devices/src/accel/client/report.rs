@@ -43,7 +43,7 @@ impl Client {
             return match completion.event {
                 Event::Called { .. } => Err(Lost::Worker),
                 // The work of a call that failed, late. It costs nothing.
-                Event::Executed { .. } => Ok(()),
+                Event::Executed { .. } | Event::Ready => Ok(()),
             };
         };
         match completion.event {
@@ -62,6 +62,7 @@ impl Client {
                 desk.tenant.quota.give(freed);
                 self.meter.set_memory(self.objects.bytes());
             }
+            Event::Ready => {}
             Event::Executed { device_ns } => {
                 if let Some(since) = flight.executing_since.take() {
                     let seen = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);

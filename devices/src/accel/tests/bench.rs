@@ -80,8 +80,8 @@ impl Bench {
     /// What has reached the worker.
     pub fn sent(&mut self) -> Vec<(u64, Vec<u8>)> {
         let (mut all, mut bytes) = (Vec::new(), Vec::new());
-        while let Some(id) = self.reader.next(&mut bytes).unwrap() {
-            all.push((id, bytes.clone()));
+        while let Some(received) = self.reader.next(&mut bytes).unwrap() {
+            all.push((received.id, bytes.clone()));
         }
         all
     }

@@ -13,7 +13,7 @@ use rustix::net::{
     SocketType,
 };
 use weir_wire::arena::{Arena, SLOT_SEQ};
-use weir_wire::channel::{CommandReader, Completion, CompletionWriter, Event};
+use weir_wire::channel::{CommandReader, Completion, CompletionWriter, Event, Received};
 use weir_wire::check::{check, handle_list};
 use weir_wire::command::{Call, Place};
 use weir_wire::function::NOTHING_KEPT;
@@ -153,7 +153,7 @@ impl Worker {
                 continue;
             }
             match reader.next(&mut bytes).unwrap() {
-                Some(id) => match check(&toy::TOY, &bytes, size, NOTHING_KEPT) {
+                Some(Received { id, .. }) => match check(&toy::TOY, &bytes, size, NOTHING_KEPT) {
                     Ok((_, call)) if !served.execute(id, &call) => return,
                     Ok(_) => {}
                     Err(_) => drop(self.log.unchecked.fetch_add(1, Ordering::SeqCst)),
