@@ -4,7 +4,7 @@
 //! [`acpi`], [`pci`] and [`legacy`] each make one part of a machine; [`devices`] makes what is on
 //! its bus; [`machine`] puts them together; [`run`] runs a machine to its end with the [`session`]
 //! round it. [`cache`] says where workers keep what they compile. [`config`] and [`cli`] are the
-//! user's side; [`supervisor`] runs several machines.
+//! user's side; [`supervisor`] runs several machines, and [`watch`] shows what they do.
 
 pub mod accelerators;
 pub mod acpi;
@@ -29,3 +29,4 @@ pub mod signals;
 pub mod spec;
 pub mod status;
 pub mod supervisor;
+pub mod watch;

@@ -18,6 +18,9 @@ pub struct AccelStats {
     pub name: String,
     /// The API that it executes.
     pub api: String,
+    /// When these figures were read, in nanoseconds on the host's monotonic clock.
+    #[serde(default)]
+    pub at_ns: u64,
     /// The tenant's weight.
     pub share: u32,
     /// Bytes of device memory that the tenant may hold.
@@ -286,6 +289,7 @@ impl Tenant {
         AccelStats {
             name: self.name.clone(),
             api: self.api.clone(),
+            at_ns: monotonic_ns(),
             share: self.share.load(Relaxed),
             memory_quota: self.quota.limit(),
             memory: self.quota.used(),
@@ -298,6 +302,11 @@ impl Tenant {
             clients,
         }
     }
+}
+
+fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// A view of one tenant's use of an accelerator, for any thread. It outlives the accelerator.

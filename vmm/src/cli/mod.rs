@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod record;
 mod run;
 mod set;
 mod up;
@@ -23,6 +24,7 @@ Examples:
   weir up demo.toml                 start all machines of a configuration
   weir ps                           who uses how much of the accelerators
   weir set alice share=5            change a share while it runs
+  weir record run.jsonl --for 30s   and then: weir plot run.jsonl -o run.html
   weir console alice                a terminal on a running machine (Ctrl-A x leaves it)
   weir stop alice                   power a machine off
 
@@ -54,6 +56,10 @@ enum Command {
     Ps(client::PsArgs),
     /// Change what a tenant may use of an accelerator, while it runs
     Set(set::SetArgs),
+    /// Record who uses how much of the accelerators
+    Record(record::RecordArgs),
+    /// Draw a recording, as a picture or a page
+    Plot(record::PlotArgs),
     /// Power a running machine off and wait for it
     Stop(client::StopArgs),
     /// Attach this terminal to a running machine's console
@@ -124,6 +130,8 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::up(args),
         Command::Ps(args) => client::ps(&args),
         Command::Set(args) => set::set(&args),
+        Command::Record(args) => record::record(&args),
+        Command::Plot(args) => record::plot(&args),
         Command::Stop(args) => client::stop(&args),
         Command::Console(args) => client::console(&args),
         Command::Doctor(args) => Ok(doctor::doctor(&args)),
