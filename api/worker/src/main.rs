@@ -52,6 +52,12 @@ struct Arguments {
     /// One more path that the vendor library may read
     #[arg(long, value_name = "PATH")]
     read: Vec<PathBuf>,
+    /// Most bytes of host memory that it may allocate
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
+    /// Folder of a control group (version 2) to join
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
 }
 
 /// What to do where the kernel cannot shut the worker in completely.
@@ -64,6 +70,10 @@ enum Strictness {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = sandbox::environment::clean() {
+        eprintln!("weir-worker: starting anew with a clean environment: {error}");
+        return ExitCode::FAILURE;
+    }
     env_logger::init();
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -84,6 +94,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         read: arguments.read.clone(),
         strict: arguments.sandbox == Strictness::Strict,
         keep: arguments.socket,
+        memory: arguments.memory,
+        cgroup: arguments.cgroup.clone(),
     };
     if arguments.probe || arguments.probe_all {
         sandbox.enter()?;
@@ -95,8 +107,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if arguments.check_sandbox {
-        sandbox.enter()?;
-        println!("{}", sandbox::check::attempts());
+        let namespaces = sandbox.enter()?;
+        println!("{}", sandbox::check::attempts(namespaces));
         return Ok(());
     }
     let socket = arguments.socket.context("a worker needs a socket")?;
@@ -110,7 +122,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let served = sandbox
         .enter()
         .map_err(anyhow::Error::from)
-        .and_then(|()| hello::serve(&socket));
+        .and_then(|_| hello::serve(&socket));
     if let Err(error) = &served {
         // The VMM shows this to the user; that it is gone already is no further harm.
         let _ = hello::say(borrowed(&socket), &hello::Said::Error(format!("{error:#}")));

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::done;
+use super::{Namespaces, done};
 
-/// Each attempt with what came of it: `refused`, or `allowed`.
-pub(crate) fn attempts() -> Value {
+/// What the host allowed the worker to leave, and each attempt with what came of it: `refused`, or
+/// `allowed`.
+pub(crate) fn attempts(namespaces: Namespaces) -> Value {
     let file = |path: &str| std::fs::File::open(path).map(drop);
     let attempts: [(&str, io::Result<()>); 12] = [
         ("read /etc/shadow", file("/etc/shadow")),
@@ -27,14 +28,24 @@ pub(crate) fn attempts() -> Value {
     let outcome = |result: &io::Result<()>| match result {
         Ok(()) => Value::from("allowed"),
         Err(error) => match error.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Value::from("refused"),
+            // What is not there in the worker's own file tree cannot be had either.
+            Some(libc::EPERM | libc::EACCES | libc::ENOENT | libc::EROFS) => Value::from("refused"),
             _ => Value::from(format!("failed: {error}")),
         },
     };
     let table = attempts
         .iter()
         .map(|(what, result)| ((*what).to_owned(), outcome(result)));
-    Value::Object(table.collect::<Map<_, _>>())
+    let namespaces = match namespaces {
+        Namespaces::ByRoot => "as root",
+        Namespaces::ByUser => "as a user",
+        Namespaces::None => "none",
+    };
+    json!({
+        "namespaces": namespaces,
+        "user": rustix::process::getuid().as_raw(),
+        "attempts": table.collect::<Map<_, _>>(),
+    })
 }
 
 fn socket(family: i32) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What the worker sees of the file system.
+//! What the worker may do with the files that it sees: Landlock.
 
 use std::path::{Path, PathBuf};
 
@@ -7,63 +7,14 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-use super::{SandboxError, step};
-
-/// Libraries, programs and descriptions of the machine, for reading and starting.
-const READ: &[&str] = &[
-    "/bin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/opt",
-    "/sbin",
-    "/usr",
-    "/etc/OpenCL",
-    "/etc/alternatives",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/ld.so.preload",
-    "/etc/localtime",
-    "/proc/cpuinfo",
-    "/proc/devices",
-    "/proc/driver",
-    "/proc/meminfo",
-    "/proc/modules",
-    "/proc/self",
-    "/proc/stat",
-    "/proc/sys/vm",
-    "/proc/version",
-    "/sys/bus/pci",
-    "/sys/class/drm",
-    "/sys/class/kfd",
-    "/sys/dev/char",
-    "/sys/devices",
-    "/sys/fs/cgroup",
-    "/sys/kernel/mm",
-    "/sys/module",
-];
-
-/// Devices, for reading, writing and control.
-const DEVICES: &[&str] = &[
-    "/dev/dri",
-    "/dev/full",
-    "/dev/kfd",
-    "/dev/null",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/zero",
-];
-
-/// Beginning of the names of devices under `/dev`, of which there may be any number.
-const DEVICE_PREFIX: &str = "nvidia";
+use super::{SandboxError, paths, step};
 
 /// The newest Landlock that is made use of. On an older kernel there is as much as it has.
 const NEWEST: ABI = ABI::V6;
 
-/// Restricts this process to reading the paths above and `read`, and writing `cache`. Returns
-/// whether the kernel does so: all that the first version of Landlock can, at the least.
-pub(super) fn restrict(cache: &Path, read: &[PathBuf]) -> Result<bool, SandboxError> {
+/// Restricts this process to reading what an accelerator needs and `read`, and writing `write`.
+/// Returns whether the kernel does so: all that the first version of Landlock can, at the least.
+pub(super) fn restrict(write: &[&Path], read: &[PathBuf]) -> Result<bool, SandboxError> {
     let reading = AccessFs::from_read(NEWEST);
     let using = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
     // Files and directories only: no devices, sockets or pipes.
@@ -80,19 +31,16 @@ pub(super) fn restrict(cache: &Path, read: &[PathBuf]) -> Result<bool, SandboxEr
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
-        .create()?
-        .add_rule(PathBeneath::new(
-            step("opening the cache directory", std::fs::File::open(cache))?,
-            writing,
-        ))?;
-    let readable = READ.iter().map(Path::new);
-    for path in readable.chain(read.iter().map(PathBuf::as_path)) {
+        .create()?;
+    for path in write {
+        let opened = step("opening a writable directory", std::fs::File::open(path))?;
+        rules = rules.add_rule(PathBeneath::new(opened, writing))?;
+    }
+    let proc = paths::PROC.iter().map(Path::new);
+    for path in proc.chain(read.iter().map(PathBuf::as_path)) {
         rules = allow(rules, path, reading)?;
     }
-    let nvidia = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    let nvidia = nvidia.filter(|e| e.file_name().to_string_lossy().starts_with(DEVICE_PREFIX));
-    let devices = DEVICES.iter().map(PathBuf::from);
-    for path in devices.chain(nvidia.map(|entry| entry.path())) {
+    for path in paths::devices() {
         rules = allow(rules, &path, using)?;
     }
     let status = rules.restrict_self()?;

@@ -1,26 +1,39 @@
 //! What the worker cannot do.
 //!
 //! It runs a tenant's code, compiled by the vendor's library, in its own address space; so it is
-//! shut in before that library is loaded:
+//! shut in before that library is loaded, in layers each of which would do for most purposes:
 //!
-//! - nothing that it was not given is open, and it dies with whoever started it;
-//! - it leads a process group of its own, which nothing that it starts can leave;
-//! - it has no capabilities, can gain no privileges, and leaves no core dump;
-//! - Landlock: of the file system it sees the libraries and devices that an accelerator needs, for
-//!   reading, and may write its cache; no network, no signals to other processes;
-//! - seccomp: no sockets, no other processes' memory, no namespaces, mounts, keys, BPF or io_uring.
-//!   All else is allowed: which system calls a vendor's library makes is not ours to know. Compilers
-//!   start a linker, so starting programs (of those that can be read) is allowed as well.
+//! | layer | file |
+//! |---|---|
+//! | nothing of what it was started with: descriptors, variables | here, `environment` |
+//! | it dies with whoever started it, and all that it starts dies with it | `namespaces` |
+//! | no other processes, no network, no other System V objects | `namespaces` |
+//! | a file tree with only what an accelerator needs, read-only | `tree`, `paths` |
+//! | a user of the tenant's own, no capabilities, no new privileges | `identity` |
+//! | bounded memory, processes, files | `limits`, `cgroup` |
+//! | of the files it sees, only its cache is written (Landlock) | `files` |
+//! | only the system calls that such libraries make (seccomp) | `syscalls` |
+//!
+//! Where the host does not allow namespaces, the rest remains, and the log says so.
 
+mod cgroup;
 pub(crate) mod check;
+pub(crate) mod environment;
 mod files;
+mod identity;
+mod limits;
+mod namespaces;
+mod paths;
 mod syscalls;
+mod tree;
 
 use std::io;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::Signal;
+
+pub(crate) use namespaces::Namespaces;
 
 /// How the worker is shut in.
 #[derive(Debug)]
@@ -33,6 +46,10 @@ pub(crate) struct Sandbox {
     pub(crate) strict: bool,
     /// The descriptor that stays open.
     pub(crate) keep: Option<RawFd>,
+    /// Most bytes of memory; `None` for what the host has.
+    pub(crate) memory: Option<u64>,
+    /// Control group to join, as a folder.
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// The worker could not be shut in.
@@ -83,107 +100,100 @@ fn done(result: libc::c_long) -> io::Result<()> {
 }
 
 impl Sandbox {
-    /// Shuts this process in. It must have one thread only.
-    pub(crate) fn enter(&self) -> Result<(), SandboxError> {
+    /// Shuts this process in. It must have one thread only, and goes on as another process. Answers
+    /// what the host allowed.
+    pub(crate) fn enter(&self) -> Result<Namespaces, SandboxError> {
         step(
             "dying with the parent",
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
         )?;
         // Fails for one that leads a session already, which is as good.
         let _ = rustix::process::setsid();
-        self.close_descriptors()?;
+        close_all_but(self.keep);
+        // What follows makes places that the tenant's user must reach.
+        rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+        let cache = self.make_cache()?;
+        limits::die_first();
+        let bounded = match &self.cgroup {
+            Some(folder) => {
+                step("joining the control group", cgroup::join(folder)).map(|()| true)?
+            }
+            None => false,
+        };
+        let read = paths::readable(&self.read);
+        let devices = paths::devices();
+        let user = identity::user_of(&cache);
+
+        let namespaces = namespaces::enter()?;
+        let cache = match namespaces {
+            Namespaces::None => cache,
+            Namespaces::ByRoot | Namespaces::ByUser => {
+                if namespaces == Namespaces::ByRoot {
+                    step(
+                        "giving the cache to the tenant's user",
+                        identity::give(&cache, user),
+                    )?;
+                }
+                let entered = tree::enter(&cache, &read, &devices);
+                step("moving into a file tree of its own", entered)?;
+                PathBuf::from(tree::CACHE)
+            }
+        };
+        environment::point_at(&cache, &cache.join("tmp"));
+        if namespaces == Namespaces::ByRoot {
+            identity::become_user(user, &devices)?;
+        }
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        limits::set(self.memory)?;
+        identity::drop_capabilities()?;
+        step(
+            "forbidding new privileges",
+            rustix::thread::set_no_new_privs(true),
+        )?;
+        let shared = Path::new(tree::SHARED);
+        let write: &[&Path] = match namespaces {
+            Namespaces::None => &[&cache],
+            _ => &[&cache, shared],
+        };
+        if !files::restrict(write, &read)? {
+            match self.strict {
+                true => return Err(SandboxError::NoLandlock),
+                false => log::warn!("no Landlock here: see `weir doctor`"),
+            }
+        }
+        syscalls::restrict(bounded)?;
+        Ok(namespaces)
+    }
+
+    /// The cache with its folder for temporary files; its whole path.
+    fn make_cache(&self) -> Result<PathBuf, SandboxError> {
         step(
             "making the cache directory",
             std::fs::create_dir_all(&self.cache),
         )?;
         let cache = step("finding the cache directory", self.cache.canonicalize())?;
-        let temporary = cache.join("tmp");
-        step(
-            "making the temporary directory",
-            std::fs::create_dir_all(&temporary),
-        )?;
-        set_environment(&cache, &temporary);
-        step(
-            "forbidding core dumps",
-            setrlimit(
-                Resource::Core,
-                Rlimit {
-                    current: Some(0),
-                    maximum: Some(0),
-                },
-            ),
-        )?;
-        drop_capabilities()?;
-        step(
-            "forbidding new privileges",
-            rustix::thread::set_no_new_privs(true),
-        )?;
-        if !files::restrict(&cache, &self.read)? {
-            match self.strict {
-                true => return Err(SandboxError::NoLandlock),
-                false => log::warn!("no Landlock here: the worker can read the host's files"),
-            }
-        }
-        syscalls::restrict()
-    }
-
-    fn close_descriptors(&self) -> Result<(), SandboxError> {
-        let close = |first: u32, last: u32| {
-            // SAFETY: nothing in this process uses a descriptor from 3 on but the one that is kept.
-            done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+        let made = match std::fs::create_dir(cache.join("tmp")) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
         };
-        let close = |first, last| step("closing descriptors", close(first, last));
-        match self.keep.and_then(|keep| u32::try_from(keep).ok()) {
-            Some(keep) if keep > 3 => {
-                close(3, keep - 1)?;
-                close(keep + 1, u32::MAX)
-            }
-            Some(keep) => close(keep.max(2) + 1, u32::MAX),
-            None => close(3, u32::MAX),
-        }
+        step("making the temporary directory", made)?;
+        Ok(cache)
     }
 }
 
-/// Points the vendors' caches at ours.
-fn set_environment(cache: &std::path::Path, temporary: &std::path::Path) {
-    let ours = [
-        ("POCL_CACHE_DIR", cache),
-        ("CUDA_CACHE_PATH", cache),
-        ("XDG_CACHE_HOME", cache),
-        ("HOME", cache),
-        ("TMPDIR", temporary),
-        ("POCL_TEMPDIR", temporary),
-    ];
-    // SAFETY: this process has one thread, as `enter` demands.
-    unsafe {
-        // A worker must not become a guest of Weir itself.
-        std::env::remove_var("WEIR_SOCKET");
-        for (name, value) in ours {
-            std::env::set_var(name, value);
-        }
-    }
-}
-
-/// Gives up every capability, for this process and all that it starts. (It has some if the VMM is
-/// run by root.)
-fn drop_capabilities() -> Result<(), SandboxError> {
-    for capability in 0..64 {
-        // Fails where there is no such capability, or none of them: then there is nothing to drop.
-        // SAFETY: changes this process's own bounding set.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-    }
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = Header {
-        version: VERSION_3,
-        pid: 0,
+/// Closes every descriptor but the standard ones and `keep`.
+fn close_all_but(keep: Option<RawFd>) {
+    let close = |first: u32, last: u32| {
+        // SAFETY: nothing in this process uses a descriptor from 3 on but the one that is kept, and
+        // those that a caller will not use any more. It fails only on a kernel that lacks it.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     };
-    let none = [0u32; 6];
-    // SAFETY: version 3 of the call reads a header and two times three words.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
-    step("giving up capabilities", done(result))
+    match keep.and_then(|keep| u32::try_from(keep).ok()) {
+        Some(keep) if keep > 3 => {
+            close(3, keep - 1);
+            close(keep + 1, u32::MAX);
+        }
+        Some(keep) => close(keep.max(2) + 1, u32::MAX),
+        None => close(3, u32::MAX),
+    }
 }

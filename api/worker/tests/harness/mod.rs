@@ -26,6 +26,9 @@ pub const ARENA: u64 = 64 << 20;
 /// Device memory that the client may use.
 pub const QUOTA: u64 = 256 << 20;
 
+/// A word that the worker's starter has in its environment, and that no client may see.
+pub const SECRET: &str = "xyzzy_environment";
+
 /// One argument of a call; arguments go by the names of the spec.
 pub enum Argument<'a> {
     /// A scalar.
@@ -65,6 +68,11 @@ pub struct Client {
 impl Client {
     /// Starts a worker with its cache in `cache` and hands it a client.
     pub fn new(cache: &Path) -> Client {
+        Client::with(cache, &[])
+    }
+
+    /// The same, with more arguments for the worker.
+    pub fn with(cache: &Path, arguments: &[&str]) -> Client {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -76,6 +84,8 @@ impl Client {
         let child = Command::new(env!("CARGO_BIN_EXE_weir-worker"))
             .args(["--socket", &theirs.as_raw_fd().to_string(), "--cache"])
             .arg(cache)
+            .args(arguments)
+            .env("WEIR_TEST_SECRET", SECRET)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -323,15 +333,15 @@ impl Client {
         buffer
     }
 
-    /// A kernel of a newly built program.
-    pub fn kernel(&mut self, setup: &Setup, source: &str, name: &str) -> Handle {
+    /// Builds a new program. Answers it, the call's error and the log.
+    pub fn build(&mut self, setup: &Setup, source: &str) -> (Handle, i32, String) {
         use weir_api_opencl::table::functions as f;
         let mut strings = Vec::new();
         for word in [1, source.len() as u64] {
             strings.extend_from_slice(&word.to_le_bytes());
         }
         strings.extend_from_slice(source.as_bytes());
-        let (program, kernel) = (self.propose(), self.propose());
+        let program = self.propose();
         let made = self.call(
             f::clCreateProgramWithSource,
             &[
@@ -347,7 +357,36 @@ impl Client {
             ("program", Argument::Handle(program)),
             ("options", Argument::Bytes(b"-cl-std=CL1.2\0")),
         ];
-        assert_eq!(self.call(f::clBuildProgram, &options), 0);
+        let error = self.call(f::clBuildProgram, &options) as u32 as i32;
+        const ROOM: u64 = 1 << 20;
+        let (at, size) = (self.allocate(ROOM), self.allocate(8));
+        self.call(
+            f::clGetProgramBuildInfo,
+            &[
+                ("program", Argument::Handle(program)),
+                ("device", Argument::Handle(setup.device)),
+                (
+                    "param_name",
+                    Argument::Scalar(
+                        weir_api_opencl::table::constants::CL_PROGRAM_BUILD_LOG.into(),
+                    ),
+                ),
+                ("param_value_size", Argument::Scalar(ROOM)),
+                ("param_value", Argument::Arena(at, ROOM)),
+                ("param_value_size_ret", Argument::Arena(size, 8)),
+            ],
+        );
+        let len = self.word(size).min(ROOM) as usize;
+        let log = String::from_utf8_lossy(&self.read(at, len)).into_owned();
+        (program, error, log)
+    }
+
+    /// A kernel of a newly built program.
+    pub fn kernel(&mut self, setup: &Setup, source: &str, name: &str) -> Handle {
+        use weir_api_opencl::table::functions as f;
+        let (program, error, log) = self.build(setup, source);
+        assert_eq!(error, 0, "{log}");
+        let kernel = self.propose();
         let mut zero_terminated = name.as_bytes().to_vec();
         zero_terminated.push(0);
         let made = self.call(
