@@ -40,7 +40,8 @@ pub(crate) fn clean() -> io::Result<()> {
     }
     let mut arguments = std::env::args_os();
     let name: OsString = arguments.next().unwrap_or_else(|| "weir-worker".into());
-    Err(Command::new("/proc/self/exe")
+    // By its name, which is how it is known to `ps`.
+    Err(Command::new(std::env::current_exe()?)
         .arg0(name)
         .args(arguments)
         .env_clear()
