@@ -73,7 +73,8 @@ fn what_does_not_fit_together() {
     let wrong = [
         (
             "fn f(q: queue);",
-            "1:4: f has nowhere to put its error: it needs a parameter with #[error]",
+            "1:4: f has nowhere to put its error: it needs a parameter with #[error], or \
+             #[fails(…)] with the value that it returns then, or #[fails(abort)]",
         ),
         (
             "fn f(#[error] e: *mut i32) -> queue;",
