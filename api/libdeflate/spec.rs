@@ -4,7 +4,12 @@
 //! object returns null. A checksum cannot fail at all, so a program that has lost its accelerator ends
 //! there rather than go on with a wrong one; that large data is summed in pieces, nobody sees.
 
-#![api(name = "libdeflate", id = 2, library = "libdeflate.so.0", interposed = true)]
+#![api(
+    name = "libdeflate",
+    id = 2,
+    library = "libdeflate.so.0",
+    interposed = true
+)]
 #![errors(
     lost = LIBDEFLATE_BAD_DATA,
     malformed = LIBDEFLATE_BAD_DATA,
@@ -33,6 +38,7 @@ const DECOMPRESSOR: usize = 11568;
 unsafe extern "C" {
     #[common]
     fn parameters(
+        #[optional] any: libdeflate_compressor,
         #[arg(len(in_nbytes), bulk, optional)] in_: *const c_void,
         #[arg(len(len), bulk, optional)] buffer: *const c_void,
         #[arg(
@@ -56,10 +62,7 @@ unsafe extern "C" {
         out_nbytes_avail: usize,
     ) -> usize;
     #[call(cached, fails(0))]
-    fn libdeflate_deflate_compress_bound(
-        #[optional] compressor: libdeflate_compressor,
-        in_nbytes: usize,
-    ) -> usize;
+    fn libdeflate_deflate_compress_bound(any: libdeflate_compressor, in_nbytes: usize) -> usize;
     #[call(device_time, blocks(in_nbytes >= LONG), fails(0))]
     fn libdeflate_zlib_compress(
         compressor: libdeflate_compressor,
@@ -69,10 +72,7 @@ unsafe extern "C" {
         out_nbytes_avail: usize,
     ) -> usize;
     #[call(cached, fails(0))]
-    fn libdeflate_zlib_compress_bound(
-        #[optional] compressor: libdeflate_compressor,
-        in_nbytes: usize,
-    ) -> usize;
+    fn libdeflate_zlib_compress_bound(any: libdeflate_compressor, in_nbytes: usize) -> usize;
     #[call(device_time, blocks(in_nbytes >= LONG), fails(0))]
     fn libdeflate_gzip_compress(
         compressor: libdeflate_compressor,
@@ -82,10 +82,7 @@ unsafe extern "C" {
         out_nbytes_avail: usize,
     ) -> usize;
     #[call(cached, fails(0))]
-    fn libdeflate_gzip_compress_bound(
-        #[optional] compressor: libdeflate_compressor,
-        in_nbytes: usize,
-    ) -> usize;
+    fn libdeflate_gzip_compress_bound(any: libdeflate_compressor, in_nbytes: usize) -> usize;
     #[call(queued, releases(compressor))]
     fn libdeflate_free_compressor(compressor: libdeflate_compressor);
     #[call(new, holds(DECOMPRESSOR))]

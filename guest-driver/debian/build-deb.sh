@@ -2,19 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Makes the package that turns a Debian system into a Weir guest: sources of the
-# kernel module for DKMS, the OpenCL library, and what makes both found.
+# kernel module for DKMS, the libraries, and what makes both found.
 #
-#   build-deb.sh VERSION LIBRARY OUTPUT.deb
+#   build-deb.sh VERSION FOLDER OUTPUT.deb
+#
+# FOLDER holds libweir_opencl.so and, as libweir_NAME.so, each library that stands in
+# for the one of its soname.
 #
 # Needs dpkg-deb only, and no root. The same input gives the same package.
 set -eu
 
 if [ $# -ne 3 ]; then
-	echo "usage: $0 VERSION LIBRARY OUTPUT.deb" >&2
+	echo "usage: $0 VERSION FOLDER OUTPUT.deb" >&2
 	exit 2
 fi
 version=$1
-library=$2
+libraries=$2
 output=$3
 here=$(cd "$(dirname "$0")" && pwd)
 module=$here/../module
@@ -28,8 +31,8 @@ case $version in
 	exit 2
 	;;
 esac
-if [ ! -f "$library" ]; then
-	echo "$0: there is no library '$library'" >&2
+if [ ! -f "$libraries/libweir_opencl.so" ]; then
+	echo "$0: there is no library '$libraries/libweir_opencl.so'" >&2
 	exit 2
 fi
 
@@ -51,7 +54,10 @@ put 644 "$module/uapi/weir.h" "$src/uapi/weir.h"
 put 644 "$module/uapi/weir.h" usr/include/weir/weir.h
 
 mkdir -p "$root/usr/lib/x86_64-linux-gnu/weir"
-install -m 644 "$library" "$root/usr/lib/x86_64-linux-gnu/weir/libweir_opencl.so"
+install -m 644 "$libraries/libweir_opencl.so" "$root/usr/lib/x86_64-linux-gnu/weir/libweir_opencl.so"
+# Apart from the system's: a program gets them where somebody says so.
+mkdir -p "$root/usr/lib/weir"
+install -m 644 "$libraries/libweir_libdeflate.so" "$root/usr/lib/weir/libdeflate.so.0"
 put 644 "$here/weir.icd" etc/OpenCL/vendors/weir.icd
 put 644 "$here/60-weir.rules" usr/lib/udev/rules.d/60-weir.rules
 put 644 "$here/copyright" usr/share/doc/weir-guest/copyright

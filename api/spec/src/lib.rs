@@ -11,9 +11,11 @@ mod check;
 pub mod expression;
 pub mod generate;
 mod layout;
+pub mod lines;
 pub mod model;
 mod parse;
 mod prototype;
+pub mod report;
 mod types;
 
 pub use model::Spec;

@@ -145,7 +145,7 @@ fn what_is_generated_is_rust() {
     ] {
         syn::parse_file(&code).unwrap();
     }
-    let page = weir_spec::generate::coverage::generate(&spec);
+    let page = weir_spec::generate::coverage::generate(&spec, &|name| vec![format!("t_{name}")]);
     assert!(page.contains("| `odd` | no: `BUSY` | | |"), "{page}");
     assert!(page.contains("Of 6 functions, 5 are carried"), "{page}");
 }

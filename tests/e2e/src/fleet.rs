@@ -220,6 +220,7 @@ cpus   = 2
 memory = "1GiB"
 disks  = [{{ path = "{image}", read_only = true }}, {{ path = "{payload}", read_only = true }}]
 accelerators.gpu0 = {{ share = {share}, memory = "{quota}MiB" }}
+accelerators.zip0 = {{ memory = "{quota}MiB" }}
 "#,
             kernel = show(artifacts.kernel("6.12")),
             initrd = show(artifacts.initrd("6.12")),
@@ -229,7 +230,8 @@ accelerators.gpu0 = {{ share = {share}, memory = "{quota}MiB" }}
         )
     };
     format!(
-        "[accelerator.gpu0]\napi = \"opencl\"\nplatform = \"Portable Computing Language\"\n{}{}",
+        "[accelerator.gpu0]\napi = \"opencl\"\nplatform = \"Portable Computing Language\"\n\
+         [accelerator.zip0]\napi = \"libdeflate\"\n{}{}",
         vm("alice", 3),
         vm("bob", 1),
     )

@@ -10,7 +10,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
 
 use weir_e2e::artifacts::Artifacts;
-use weir_e2e::cases::{boot, cli, faults, hostile, opencl};
+use weir_e2e::cases::{boot, cli, faults, hostile, libdeflate, opencl};
 use weir_e2e::{emulator, fleet, progress};
 
 type Case = (&'static str, fn(&Artifacts) -> Result<()>);
@@ -47,6 +47,7 @@ const SHARED: &[Case] = &[
     ("opencl::at_once", |artifacts| {
         opencl::at_once(artifacts, AT_ONCE)
     }),
+    ("libdeflate::same_as_host", libdeflate::same_as_host),
     (
         "faults::killed_guest_process_leaves_nothing",
         faults::killed_guest_process_leaves_nothing,

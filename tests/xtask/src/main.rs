@@ -56,6 +56,8 @@ enum Command {
     Setup(commands::setup::Args),
     /// Build the guest's kernel module for every kernel; any warning is an error.
     Module(commands::module::Args),
+    /// Check API specs, and measure what they come to.
+    Spec(commands::spec::Args),
     /// Say whether this host's own /dev/kvm runs real guests, or the rig does.
     Host(commands::host::Args),
 }
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Rig(args) => commands::rig::main(args),
         Command::Setup(args) => commands::setup::main(args),
         Command::Module(args) => commands::module::main(args),
+        Command::Spec(args) => commands::spec::main(args),
         Command::Host(args) => commands::host::main(args),
     };
     match outcome {

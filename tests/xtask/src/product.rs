@@ -18,6 +18,7 @@ const PACKAGES: &[&str] = &[
     "weir",
     "weir-worker",
     "weir-opencl",
+    "weir-libdeflate",
     "weir-guest-test",
     "weir-e2e",
 ];
@@ -26,7 +27,7 @@ const PACKAGES: &[&str] = &[
 pub struct Product {
     /// Folder of the programs, and of the guest's library.
     pub bin: PathBuf,
-    /// Folder of the OpenCL test programs, ready to run.
+    /// Folder of the test programs, ready to run.
     pub programs: PathBuf,
     modules: Vec<(Series, PathBuf)>,
 }
@@ -49,7 +50,7 @@ impl Product {
                 Ok((*series, module::build(layout, kernel)?))
             })
             .collect::<Result<_>>()?;
-        progress::step("building the OpenCL test programs");
+        progress::step("building the test programs");
         let programs = test_programs(layout)?;
         Ok(Self {
             bin: layout.target().join("release"),
@@ -74,6 +75,10 @@ impl Product {
             (
                 self.bin.join("libweir_opencl.so"),
                 PathBuf::from("lib/libweir_opencl.so"),
+            ),
+            (
+                self.bin.join("libweir_libdeflate.so"),
+                PathBuf::from("lib/interposed/libdeflate.so.0"),
             ),
             (
                 self.bin.join("weir-guest-test"),
@@ -134,7 +139,7 @@ fn cargo(layout: &Layout, arguments: &[&str], packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Compiles `tests/programs/*.c` against the host's OpenCL loader, and lays the scripts beside them.
+/// Compiles `tests/programs/*.c` against the host's libraries, and lays the scripts beside them.
 fn test_programs(layout: &Layout) -> Result<PathBuf> {
     let sources = layout.root().join("tests/programs");
     let folder = layout.target().join("programs");

@@ -4,12 +4,17 @@ use std::fmt::Write;
 
 use crate::model::*;
 
-/// A Markdown page that says of each function how it is carried.
-pub fn generate(spec: &Spec) -> String {
+/// A Markdown page that says of each function how it is carried, and, by `tested`, what tests it.
+pub fn generate(spec: &Spec, tested: &dyn Fn(&str) -> Vec<String>) -> String {
     let count = |wanted: fn(&Function) -> bool| spec.functions.iter().filter(|f| wanted(f)).count();
     let all = spec.functions.len();
     let unsupported = count(|f| matches!(f.carried, Carried::Unsupported(_)));
     let local = count(|f| f.carried == Carried::Local);
+    let rest = match unsupported {
+        0 => "Nothing is left out.".to_owned(),
+        1 => "The other one returns what is given here.".to_owned(),
+        n => format!("The other {n} return the error given here."),
+    };
     let generated = count(|f| {
         f.carried
             == Carried::Command {
@@ -22,16 +27,19 @@ pub fn generate(spec: &Spec) -> String {
     let _ = write!(
         page,
         "# Coverage: {name}\n\n\
-         Made from `api/{name}/spec.rs` by `cargo run -p weir-api-{name} --example coverage`; a test compares the two.\n\n\
+         Made from `api/{name}/spec.rs` by `cargo xtask spec coverage`; a test compares the two.\n\n\
          Of {all} functions, {carried} are carried: {generated} are generated on both sides, {by_hand} \
-         have a part written by hand, and {local} are composed of others in the guest library. The \
-         other {unsupported} return the error given here.\n\n\
-         | function | carried | waits | by hand |\n|---|---|---|---|\n",
+         have a part written by hand, and {local} are composed of others in the guest library. {rest}\n\n\
+         | function | carried | waits | by hand | tested by |\n|---|---|---|---|---|\n",
         name = spec.name,
         carried = all - unsupported,
     );
     for function in &spec.functions {
-        let _ = writeln!(page, "{}", row(spec, function));
+        let tests: Vec<String> = match function.carried {
+            Carried::Unsupported(_) => Vec::new(),
+            _ => tested(&function.name),
+        };
+        let _ = writeln!(page, "{} {} |", row(spec, function), tests.join(", "));
     }
     page
 }

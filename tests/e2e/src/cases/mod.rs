@@ -4,4 +4,5 @@ pub mod boot;
 pub mod cli;
 pub mod faults;
 pub mod hostile;
+pub mod libdeflate;
 pub mod opencl;

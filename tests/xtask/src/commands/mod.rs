@@ -7,4 +7,5 @@ pub mod module;
 pub mod package;
 pub mod rig;
 pub mod setup;
+pub mod spec;
 pub mod test;

@@ -14,27 +14,29 @@ use crate::progress;
 #[derive(clap::Args)]
 pub struct Args {}
 
-/// Builds the guest's library and packs it, with the module's source, into one package.
+/// Builds the guest's libraries and packs them, with the module's source, into one package.
 ///
 /// # Errors
-/// When the library does not build or the package cannot be written.
+/// When a library does not build or the package cannot be written.
 pub fn main(Args {}: Args) -> Result<ExitCode> {
     let layout = Layout::discover()?;
     system::ensure()?;
-    progress::step("building the guest's OpenCL library");
+    progress::step("building the guest's libraries");
     let status = Command::new("cargo")
         .args([
             "build",
             "--release",
             "--package",
             "weir-opencl",
+            "--package",
+            "weir-libdeflate",
             "--target-dir",
         ])
         .arg(layout.target())
         .current_dir(layout.root())
         .status()
         .context("starting cargo")?;
-    ensure!(status.success(), "the library does not build");
+    ensure!(status.success(), "a library does not build");
     let folder = layout.target().join("package");
     fs::create_dir_all(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
@@ -43,7 +45,7 @@ pub fn main(Args {}: Args) -> Result<ExitCode> {
     process::run(
         Command::new(layout.root().join("guest-driver/debian/build-deb.sh"))
             .arg(version)
-            .arg(layout.target().join("release/libweir_opencl.so"))
+            .arg(layout.target().join("release"))
             .arg(&package),
     )?;
     println!("{}", package.display());

@@ -69,6 +69,13 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        package: "libdeflate-dev",
+        present: || {
+            Path::new("/usr/include/libdeflate.h").exists()
+                && Path::new("/usr/lib/x86_64-linux-gnu/libdeflate.so").exists()
+        },
+    },
+    Need {
         package: "pocl-opencl-icd",
         present: || Path::new("/etc/OpenCL/vendors/pocl.icd").exists(),
     },
