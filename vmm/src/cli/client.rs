@@ -21,7 +21,7 @@ use crate::supervisor::state;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Arguments that find the supervisor.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Where {
     /// Folder that `weir up` was given with --state-dir
     #[arg(long, value_name = "FOLDER")]

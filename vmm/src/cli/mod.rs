@@ -4,6 +4,7 @@ mod client;
 mod record;
 mod run;
 mod set;
+mod top;
 mod up;
 
 use std::error::Error;
@@ -23,6 +24,7 @@ Examples:
   weir run --kernel vmlinuz --initrd initrd.img --disk debian.img --memory 1GiB
   weir up demo.toml                 start all machines of a configuration
   weir ps                           who uses how much of the accelerators
+  weir top                          the same, live
   weir set alice share=5            change a share while it runs
   weir record run.jsonl --for 30s   and then: weir plot run.jsonl -o run.html
   weir console alice                a terminal on a running machine (Ctrl-A x leaves it)
@@ -56,6 +58,8 @@ enum Command {
     Ps(client::PsArgs),
     /// Change what a tenant may use of an accelerator, while it runs
     Set(set::SetArgs),
+    /// Watch who uses how much of the accelerators, and change shares
+    Top(top::TopArgs),
     /// Record who uses how much of the accelerators
     Record(record::RecordArgs),
     /// Draw a recording, as a picture or a page
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::up(args),
         Command::Ps(args) => client::ps(&args),
         Command::Set(args) => set::set(&args),
+        Command::Top(args) => top::top(&args),
         Command::Record(args) => record::record(&args),
         Command::Plot(args) => record::plot(&args),
         Command::Stop(args) => client::stop(&args),
