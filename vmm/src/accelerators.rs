@@ -53,38 +53,33 @@ fn check_with(
         message,
     };
     let mut devices: BTreeMap<&str, (Device, u64)> = BTreeMap::new();
-    for vm in &config.vms {
-        for grant in &vm.accelerators {
-            let name = grant.name.as_str();
-            if !devices.contains_key(name) {
-                let line = config.places.accelerators.get(name).copied();
-                let device = probe(grant).map_err(|message| {
-                    complain(line, format!("accelerator `{name}`: {message}"))
-                })?;
-                devices.insert(name, (device, 0));
-            }
-            let Some((device, granted)) = devices.get_mut(name) else {
-                continue;
+    for (tenant, grant) in config.grants() {
+        let name = grant.name.as_str();
+        if !devices.contains_key(name) {
+            let line = config.places.accelerators.get(name).copied();
+            let device = probe(grant)
+                .map_err(|message| complain(line, format!("accelerator `{name}`: {message}")))?;
+            devices.insert(name, (device, 0));
+        }
+        let Some((device, granted)) = devices.get_mut(name) else {
+            continue;
+        };
+        let quota = grant.memory.unwrap_or(0);
+        *granted = granted.saturating_add(quota);
+        if *granted > device.global_mem {
+            let others = *granted - quota;
+            let taken = match others {
+                0 => String::new(),
+                others => format!(", of which others were given {} MiB", others >> 20),
             };
-            let quota = grant.memory.unwrap_or(0);
-            *granted = granted.saturating_add(quota);
-            if *granted > device.global_mem {
-                let others = *granted - quota;
-                let taken = match others {
-                    0 => String::new(),
-                    others => format!(", of which other machines were given {} MiB", others >> 20),
-                };
-                let key = (vm.name.clone(), grant.name.clone());
-                let message = format!(
-                    "machine `{}` asks for {} MiB of memory on accelerator `{name}`; {} has {} \
-                     MiB{taken}",
-                    vm.name,
-                    quota >> 20,
-                    device.device,
-                    device.global_mem >> 20,
-                );
-                return Err(complain(config.places.grants.get(&key).copied(), message));
-            }
+            let key = (tenant.to_owned(), grant.name.clone());
+            let message = format!(
+                "`{tenant}` asks for {} MiB of memory on accelerator `{name}`; {} has {} MiB{taken}",
+                quota >> 20,
+                device.device,
+                device.global_mem >> 20,
+            );
+            return Err(complain(config.places.grants.get(&key).copied(), message));
         }
     }
     Ok(devices
@@ -174,7 +169,7 @@ mod tests {
         assert_eq!(error.line, Some(5));
         assert_eq!(
             error.message,
-            "machine `alice` asks for 5120 MiB of memory on accelerator `gpu0`; Test device has \
+            "`alice` asks for 5120 MiB of memory on accelerator `gpu0`; Test device has \
              4096 MiB"
         );
     }
@@ -185,9 +180,7 @@ mod tests {
         let error = check_with(&config, &|_| Ok(device())).unwrap_err();
         assert_eq!(error.line, Some(8));
         assert!(
-            error
-                .message
-                .ends_with("other machines were given 3072 MiB"),
+            error.message.ends_with("others were given 3072 MiB"),
             "{error}"
         );
     }

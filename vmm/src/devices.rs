@@ -130,16 +130,25 @@ fn accelerator(
         name: grant.name.clone(),
         source,
     };
-    let worker = accelerators::worker_path().map_err(|source| refuse(source.into()))?;
-    let cache = cache::folder(tenant).map_err(|source| refuse(source.into()))?;
+    let mut config = accel_config(grant, tenant).map_err(|source| refuse(source.into()))?;
+    config.arena_max = config.arena_max.min(window.size());
+    config.arena_default = config.arena_default.min(config.arena_max);
+    Accel::new(config, window).map_err(|source| refuse(source.into()))
+}
+
+/// What the mediator is to know of the accelerator that `grant` describes, for `tenant`.
+///
+/// # Errors
+/// There is no place for the worker's program or for what workers compile.
+pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<AccelConfig> {
+    let worker = accelerators::worker_path()?;
+    let cache = cache::folder(tenant)?;
     let mut config = AccelConfig::new(&grant.name, &grant.api, weir_apis::APIS, worker, cache);
     config.platform = grant.platform.clone().unwrap_or_default();
     config.device = grant.device;
     config.share = grant.share;
     config.memory_quota = grant.memory.unwrap_or(u64::MAX);
-    config.arena_max = config.arena_max.min(window.size());
-    config.arena_default = config.arena_default.min(config.arena_max);
-    Accel::new(config, window).map_err(|source| refuse(source.into()))
+    Ok(config)
 }
 
 /// Lets the tenant use so much from now on as `grant` says.

@@ -19,6 +19,7 @@ pub mod end;
 pub mod kvm;
 pub mod layout;
 pub mod legacy;
+pub mod local;
 pub mod machine;
 pub mod memory;
 pub mod pci;

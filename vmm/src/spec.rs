@@ -26,6 +26,15 @@ pub struct VmSpec {
     pub accelerators: Vec<AcceleratorSpec>,
 }
 
+/// A tenant without a machine: programs of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantSpec {
+    /// Its name in messages, and in `weir ps`.
+    pub name: String,
+    /// Accelerators, in the order of their names.
+    pub accelerators: Vec<AcceleratorSpec>,
+}
+
 /// A disk of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskSpec {

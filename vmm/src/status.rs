@@ -11,7 +11,10 @@ use weir_devices::accel::AccelStats;
 pub struct VmStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Process of the machine's VMM, while it runs.
+    /// What it is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Process of the machine's VMM or of the tenant's mediator, while it runs.
     pub pid: Option<u32>,
     /// Where it stands.
     pub state: VmState,
@@ -31,6 +34,17 @@ pub struct VmStatus {
     pub console: Option<std::path::PathBuf>,
     /// Its accelerators; of a machine that has ended, the last figures.
     pub accelerators: Vec<AccelStats>,
+}
+
+/// What a tenant is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A virtual machine.
+    #[default]
+    Vm,
+    /// Programs of the host. It has no processors or memory of its own.
+    Local,
 }
 
 /// Where a machine stands.

@@ -8,6 +8,21 @@ pub static APIS: &[&Api] = &[
     &weir_api_libdeflate::table::API,
 ];
 
+/// How a program comes to call Weir's library of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// As a driver that the API's own loader finds (an OpenCL ICD).
+    Driver,
+    /// By the name of the vendor's library, for which it stands in.
+    Library(&'static str),
+}
+
+/// How programs come to each API, by its name.
+pub static ENTRIES: &[(&str, Entry)] = &[
+    ("opencl", Entry::Driver),
+    ("libdeflate", Entry::Library("libdeflate.so.0")),
+];
+
 /// The API with this number.
 pub fn by_id(id: u16) -> Option<&'static Api> {
     APIS.iter().copied().find(|api| api.id == id)

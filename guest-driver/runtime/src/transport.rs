@@ -73,15 +73,18 @@ pub trait Transport: Send + Sync {
     fn wait(&self, arena: &Arena, offset: u32, value: u32, limit: Duration) -> Sleep;
 }
 
-/// Becomes a client for `api`: over the socket that `WEIR_SOCKET` names, else through the device file
-/// that `WEIR_DEVICE` names, else through the first device file of that API.
+/// Becomes a client for `api`: over the socket that `WEIR_SOCKET_` and its name in capitals, or
+/// `WEIR_SOCKET`, names; else through the device file that `WEIR_DEVICE` names; else through the first
+/// device file of that API.
 pub fn open(api: &str) -> Result<(Arena, Box<dyn Transport>), Error> {
-    match std::env::var_os("WEIR_SOCKET") {
-        Some(path) if !path.is_empty() => {
+    let named = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty());
+    let own = format!("WEIR_SOCKET_{}", api.to_uppercase());
+    match named(&own).or_else(|| named("WEIR_SOCKET")) {
+        Some(path) => {
             let (arena, transport) = local::open(path.as_ref())?;
             Ok((arena, Box::new(transport)))
         }
-        _ => {
+        None => {
             let (arena, transport) = device::open(api)?;
             Ok((arena, Box::new(transport)))
         }

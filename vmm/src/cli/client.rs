@@ -13,7 +13,7 @@ use super::up::Report;
 use super::{Failure, parse_duration};
 use crate::console::escape::{Escape, Keys};
 use crate::console::terminal::RawTerminal;
-use crate::status::{VmState, VmStatus};
+use crate::status::{Kind, VmState, VmStatus};
 use crate::supervisor::protocol::{FromSupervisor, ToSupervisor};
 use crate::supervisor::state;
 
@@ -26,6 +26,13 @@ pub(super) struct Where {
     /// Folder that `weir up` was given with --state-dir
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+}
+
+impl Where {
+    /// The folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.state_dir.clone().unwrap_or_else(state::default_folder)
+    }
 }
 
 /// Arguments of `weir ps`.
@@ -83,10 +90,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     pub(super) fn connect(place: &Where) -> Result<Self, Failure> {
-        let folder = place
-            .state_dir
-            .clone()
-            .unwrap_or_else(state::default_folder);
+        let folder = place.folder();
         let path = state::socket(&folder);
         let stream = UnixStream::connect(&path).map_err(|error| {
             Failure::usage_text(match error.kind() {
@@ -145,6 +149,14 @@ pub(super) fn ps(args: &PsArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// What only machines have.
+fn of_a_machine(vm: &VmStatus, text: String) -> String {
+    match vm.kind {
+        Kind::Vm => text,
+        Kind::Local => "-".into(),
+    }
+}
+
 /// The machines as a table for people.
 fn table(vms: &[VmStatus]) -> String {
     let mut rows = vec![
@@ -177,8 +189,8 @@ fn table(vms: &[VmStatus]) -> String {
             pid,
             state_name(vm),
             format!("{:.0}s", vm.uptime_seconds),
-            vm.cpus.to_string(),
-            mib(vm.memory),
+            of_a_machine(vm, vm.cpus.to_string()),
+            of_a_machine(vm, mib(vm.memory)),
         ];
         for accelerator in &vm.accelerators {
             row.extend([
@@ -340,6 +352,7 @@ mod tests {
             ..Default::default()
         };
         let vm = |name: &str, accelerators| VmStatus {
+            kind: Kind::Vm,
             name: name.into(),
             pid: Some(42),
             state: VmState::Running,

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod client;
+mod exec;
+mod mediate;
 mod record;
 mod run;
 mod set;
@@ -23,6 +25,7 @@ Examples:
   weir doctor                       what this host can do, and what to do about the rest
   weir run --kernel vmlinuz --initrd initrd.img --disk debian.img --memory 1GiB
   weir up demo.toml                 start all machines of a configuration
+  weir exec -- clinfo               a program of this host, through Weir
   weir ps                           who uses how much of the accelerators
   weir top                          the same, live
   weir set alice share=5            change a share while it runs
@@ -54,6 +57,11 @@ enum Command {
     Run(run::RunArgs),
     /// Run all machines of a configuration, one process each
     Up(up::UpArgs),
+    /// Run a program of this host with an accelerator, without a machine
+    Exec(exec::ExecArgs),
+    /// Serve the programs of a local tenant, for `weir up`
+    #[command(hide = true)]
+    Mediate(mediate::MediateArgs),
     /// Show running machines and their use of accelerators
     Ps(client::PsArgs),
     /// Change what a tenant may use of an accelerator, while it runs
@@ -132,6 +140,8 @@ pub fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(args) => run::run(args),
         Command::Up(args) => up::up(args),
+        Command::Exec(args) => exec::exec(args),
+        Command::Mediate(args) => mediate::mediate(args),
         Command::Ps(args) => client::ps(&args),
         Command::Set(args) => set::set(&args),
         Command::Top(args) => top::top(&args),

@@ -20,7 +20,7 @@ use crate::signals::EndSignals;
 use crate::status::VmStatus;
 use crate::supervisor::control::{Control, Fleet};
 use crate::supervisor::grants::Grants;
-use crate::supervisor::machines::{Launch, Machine, News};
+use crate::supervisor::machines::{Launch, Machine, Member, News};
 use crate::supervisor::state;
 
 /// How much longer than its grace period a machine's process may take to end.
@@ -29,7 +29,8 @@ const KILL_AFTER: Duration = Duration::from_secs(5);
 /// Arguments of `weir up`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Stays in the foreground until all machines have ended. Ctrl-C or SIGTERM powers them off; a second
+Stays in the foreground until all machines have ended; with local tenants ([tenant.NAME], for `weir
+exec`), until Ctrl-C. Ctrl-C or SIGTERM powers machines off and ends tenants; a second
 one ends them at once. Consoles are written to NAME.console.log in the state folder.
 
 Examples:
@@ -73,7 +74,9 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         .not_enforced()
         .iter()
         .for_each(|line| eprintln!("weir: {line}"));
-    vm::open().map_err(|error| Failure::usage(&error))?;
+    if !config.vms.is_empty() {
+        vm::open().map_err(|error| Failure::usage(&error))?;
+    }
     let folder = args.state_dir.unwrap_or_else(state::default_folder);
     let listener = state::claim(&folder).map_err(|error| Failure::usage(&error))?;
 
@@ -87,7 +90,8 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         consoles: args.consoles,
     };
     let mut machines: Vec<Arc<Machine>> = Vec::new();
-    for spec in &config.vms {
+    let members = config.vms.iter().map(Member::from);
+    for member in members.chain(config.tenants.iter().map(Member::from)) {
         let wake = ended.try_clone().map_err(failed)?;
         let tell = move |name: &str, news: News<'_>| {
             match news {
@@ -96,17 +100,17 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
             }
             let _ = wake.write(1);
         };
-        let started = Machine::start(spec, &launch, tell);
+        let started = Machine::start(member, &launch, tell);
         let machine = started.map_err(|error| {
             end_all(&machines);
             failed(error)
         })?;
-        eprintln!(
-            "{}: started as process {}, console in {}",
-            machine.name(),
-            machine.pid(),
-            machine.console_log().display()
-        );
+        let console = match machine.is_vm() {
+            true => format!(", console in {}", machine.console_log().display()),
+            false => String::new(),
+        };
+        let (name, pid) = (machine.name(), machine.pid());
+        eprintln!("{name}: started as process {pid}{console}");
         machines.push(machine);
     }
     let fleet = Arc::new(Fleet {

@@ -16,10 +16,10 @@ use reader::{Named, Source, Table, list};
 use crate::boot;
 use crate::layout;
 use crate::spec::{
-    AcceleratorSpec, DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, VmSpec,
+    AcceleratorSpec, DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, TenantSpec, VmSpec,
 };
 
-const TOP_KEYS: [&str; 2] = ["accelerator", "vm"];
+const TOP_KEYS: [&str; 3] = ["accelerator", "vm", "tenant"];
 const ACCELERATOR_KEYS: [&str; 3] = ["api", "platform", "device"];
 const VM_KEYS: [&str; 7] = [
     "kernel",
@@ -30,6 +30,7 @@ const VM_KEYS: [&str; 7] = [
     "disks",
     "accelerators",
 ];
+const TENANT_KEYS: [&str; 1] = ["accelerators"];
 const DISK_KEYS: [&str; 2] = ["path", "read_only"];
 /// Keys of what a tenant may use of an accelerator.
 pub const GRANT_KEYS: [&str; 5] = ["share", "cap", "memory", "calls_per_second", "timeout"];
@@ -41,6 +42,8 @@ const SHARE_MAX: u64 = 10_000;
 pub struct Config {
     /// Machines, in the order of the file.
     pub vms: Vec<VmSpec>,
+    /// Local tenants, in the order of the file.
+    pub tenants: Vec<TenantSpec>,
     /// Where things stand, for complaints that come later.
     pub places: Places,
 }
@@ -100,11 +103,29 @@ impl Config {
         for named in top.named("vm")? {
             vms.push(vm(source, &named, &accelerators, &mut places)?);
         }
-        if vms.is_empty() {
-            return Err(top.error("no machine is defined; add a table such as [vm.alice]"));
+        let mut tenants = Vec::new();
+        for named in top.named("tenant")? {
+            if vms.iter().any(|vm: &VmSpec| vm.name == named.name) {
+                let message = format!(
+                    "a machine is called `{}` already; each tenant needs a name of its own",
+                    named.name
+                );
+                return Err(source.error(named.span.clone(), message));
+            }
+            tenants.push(tenant(source, &named, &accelerators, &mut places)?);
+        }
+        if vms.is_empty() && tenants.is_empty() {
+            return Err(top.error(
+                "no machine and no local tenant is defined; add a table such as [vm.alice] or \
+                 [tenant.alice]",
+            ));
         }
         check_disks(&top, &vms)?;
-        Ok(Self { vms, places })
+        Ok(Self {
+            vms,
+            tenants,
+            places,
+        })
     }
 
     /// The machine called `name`.
@@ -119,13 +140,38 @@ impl Config {
         })
     }
 
+    /// The local tenant called `name`.
+    pub fn tenant(&self, name: &str) -> Result<&TenantSpec, ConfigError> {
+        let found = self.tenants.iter().find(|tenant| tenant.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.tenants.iter().map(|t| t.name.as_str()).collect();
+            let known = match names.as_slice() {
+                [] => format!("the file has none; add a table [tenant.{name}]"),
+                names => format!("there are {}", list(names)),
+            };
+            let machine = match self.vms.iter().any(|vm| vm.name == name) {
+                true => " (it is a machine)",
+                false => "",
+            };
+            ConfigError {
+                file: self.places.file.clone(),
+                line: None,
+                message: format!("no local tenant is called `{name}`{machine}; {known}"),
+            }
+        })
+    }
+
     /// All that is granted: each tenant's name with an accelerator that it has.
     pub fn grants(&self) -> impl Iterator<Item = (&str, &AcceleratorSpec)> {
-        self.vms.iter().flat_map(|vm| {
-            vm.accelerators
-                .iter()
-                .map(|grant| (vm.name.as_str(), grant))
-        })
+        let machines = self
+            .vms
+            .iter()
+            .map(|vm| (vm.name.as_str(), &vm.accelerators));
+        let tenants = self.tenants.iter();
+        let tenants = tenants.map(|tenant| (tenant.name.as_str(), &tenant.accelerators));
+        machines
+            .chain(tenants)
+            .flat_map(|(name, grants)| grants.iter().map(move |grant| (name, grant)))
     }
 
     /// Refuses machines that together want more than the host's `memory` bytes.
@@ -240,17 +286,7 @@ fn vm(
             read_only: disk.boolean("read_only")?.unwrap_or(false),
         });
     }
-    let mut granted = Vec::new();
-    for grant in table.named("accelerators")? {
-        let line = source.error(grant.span.clone(), "").line.unwrap_or(1);
-        let key = (named.name.to_owned(), grant.name.to_owned());
-        places
-            .texts
-            .insert(key.clone(), GrantText::read(source, grant.table));
-        places.grants.insert(key, line);
-        granted.push(accelerator_grant(source, &grant, accelerators)?);
-    }
-    granted.sort_by(|a, b| a.name.cmp(&b.name));
+    let granted = granted(source, named.name, &table, accelerators, places)?;
     Ok(VmSpec {
         name: named.name.into(),
         kernel,
@@ -266,6 +302,49 @@ fn vm(
         disks,
         accelerators: granted,
     })
+}
+
+fn tenant(
+    source: &Source,
+    named: &Named<'_>,
+    accelerators: &BTreeMap<&str, Definition>,
+    places: &mut Places,
+) -> Result<TenantSpec, ConfigError> {
+    check_name(source, named, "tenant")?;
+    let title = format!("[tenant.{}]", named.name);
+    let table = Table::new(source, title, named.span.clone(), named.table, &TENANT_KEYS)?;
+    let granted = granted(source, named.name, &table, accelerators, places)?;
+    if granted.is_empty() {
+        return Err(table.error(
+            "a local tenant is nothing but what it may use; add a line such as \
+             accelerators.gpu0 = { share = 1 }",
+        ));
+    }
+    Ok(TenantSpec {
+        name: named.name.into(),
+        accelerators: granted,
+    })
+}
+
+/// What `table`, which is `tenant`'s, says under `accelerators`, in the order of their names.
+fn granted(
+    source: &Source,
+    tenant: &str,
+    table: &Table<'_>,
+    accelerators: &BTreeMap<&str, Definition>,
+    places: &mut Places,
+) -> Result<Vec<AcceleratorSpec>, ConfigError> {
+    let mut granted = Vec::new();
+    for grant in table.named("accelerators")? {
+        let line = source.error(grant.span.clone(), "").line.unwrap_or(1);
+        let key = (tenant.to_owned(), grant.name.to_owned());
+        let text = GrantText::read(source, grant.table);
+        places.texts.insert(key.clone(), text);
+        places.grants.insert(key, line);
+        granted.push(accelerator_grant(source, &grant, accelerators)?);
+    }
+    granted.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(granted)
 }
 
 fn accelerator_grant(

@@ -179,7 +179,7 @@ const MISTAKES: [(&str, &str, &str); 21] = [
     (
         "[vm.alice]",
         "[machine.alice]",
-        "test.toml:14: the top level knows no key `machine`; it may have `accelerator` and `vm`",
+        "test.toml:14: the top level knows no key `machine`; it may have `accelerator`, `vm` and `tenant`",
     ),
     (
         "[vm.alice]",
@@ -221,7 +221,10 @@ fn what_is_not_toml_is_told_with_its_line() {
 #[test]
 fn a_configuration_without_machines_is_refused() {
     let complaint = Folder::new().complaint("[accelerator.gpu0]\napi = \"opencl\"\n");
-    assert!(complaint.contains("no machine is defined"), "{complaint}");
+    assert!(
+        complaint.contains("no machine and no local tenant is defined"),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -285,4 +288,44 @@ proptest! {
         let text: Vec<&str> = lines.iter().map(|line| known[line % known.len()]).collect();
         let _ = Folder::new().parse(&text.join("\n"));
     }
+}
+
+#[test]
+fn local_tenants_have_the_same_grants_as_machines() {
+    let text = "[accelerator.a]\napi = \"opencl\"\n\
+                [tenant.carol]\naccelerators.a = { share = 3, memory = \"1GiB\" }\n";
+    let file = PathBuf::from("c.toml");
+    let parse = |text: &str| {
+        let text = text.to_owned();
+        let file = file.clone();
+        Config::parse(&Source { file, text })
+    };
+    let config = parse(text).unwrap();
+    assert!(config.vms.is_empty());
+    let carol = config.tenant("carol").unwrap();
+    let grant = &carol.accelerators[0];
+    assert_eq!((grant.share, grant.memory), (3, Some(1 << 30)));
+    assert_eq!(config.grants().count(), 1);
+    let error = config.tenant("dave").unwrap_err().to_string();
+    assert!(
+        error.contains("no local tenant is called `dave`; there are `carol`"),
+        "{error}"
+    );
+
+    let complaint = |text: &str| parse(text).unwrap_err().to_string();
+    let error = complaint("[tenant.carol]\n");
+    assert!(
+        error.starts_with("c.toml:1: ") && error.contains("accelerators.gpu0 ="),
+        "{error}"
+    );
+    let error = complaint("[accelerator.a]\napi = \"opencl\"\n[tenant.carol]\nkernel = \"k\"\n");
+    assert!(
+        error.starts_with("c.toml:4: ") && error.contains("kernel"),
+        "{error}"
+    );
+    let error = complaint("[tenant.carol]\naccelerators.b = {}\n");
+    assert!(
+        error.starts_with("c.toml:2: ") && error.contains("no accelerator"),
+        "{error}"
+    );
 }

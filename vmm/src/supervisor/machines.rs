@@ -1,4 +1,4 @@
-//! The supervised machines: their processes, what these say, and their consoles.
+//! The supervised machines and local tenants: their processes, what these say, and the consoles.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use super::link::read_line;
 use super::protocol::{FromVm, ToVm};
-use crate::spec::{AcceleratorSpec, VmSpec};
+use crate::spec::{AcceleratorSpec, TenantSpec, VmSpec};
 use weir_devices::accel::AccelStats;
 
-use crate::status::{VmState, VmStatus};
+use crate::status::{Kind, VmState, VmStatus};
 
 /// How much of a console is kept for those who attach later.
 const REPLAY: usize = 16 << 10;
@@ -48,9 +48,40 @@ pub enum News<'a> {
     Printed(&'a str),
 }
 
-/// One supervised machine.
+/// What is to be supervised.
+#[derive(Clone, Debug)]
+pub struct Member {
+    kind: Kind,
+    name: String,
+    cpus: u32,
+    memory: u64,
+}
+
+impl From<&VmSpec> for Member {
+    fn from(vm: &VmSpec) -> Self {
+        Self {
+            kind: Kind::Vm,
+            name: vm.name.clone(),
+            cpus: vm.cpus,
+            memory: vm.memory,
+        }
+    }
+}
+
+impl From<&TenantSpec> for Member {
+    fn from(tenant: &TenantSpec) -> Self {
+        Self {
+            kind: Kind::Local,
+            name: tenant.name.clone(),
+            cpus: 0,
+            memory: 0,
+        }
+    }
+}
+
+/// One supervised machine, or local tenant.
 pub struct Machine {
-    spec: VmSpec,
+    spec: Member,
     console_log: PathBuf,
     started: Instant,
     state: Mutex<State>,
@@ -83,17 +114,18 @@ struct Console {
 }
 
 impl Machine {
-    /// Starts the process of the machine that `spec` describes. `tell` gets
+    /// Starts the process of the machine or tenant that `spec` describes. `tell` gets
     /// its name and what its user is to know.
     pub fn start(
-        spec: &VmSpec,
+        spec: impl Into<Member>,
         launch: &Launch,
         tell: impl Fn(&str, News<'_>) + Send + Sync + 'static,
     ) -> io::Result<Arc<Self>> {
+        let spec = spec.into();
         let console_log = super::state::console_log(&launch.folder, &spec.name);
         let log = File::create(&console_log)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let mut child = command(spec, launch)
+        let mut child = command(&spec, launch)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -103,7 +135,7 @@ impl Machine {
         let output = child.stdout.take().expect("piped above");
         let words = child.stderr.take().expect("piped above");
         let machine = Arc::new(Self {
-            spec: spec.clone(),
+            spec,
             console_log,
             started: Instant::now(),
             state: Mutex::new(State {
@@ -156,6 +188,11 @@ impl Machine {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    /// Whether it is a machine, with a console.
+    pub fn is_vm(&self) -> bool {
+        self.spec.kind == Kind::Vm
     }
 
     /// Where its console is written.
@@ -228,6 +265,7 @@ impl Machine {
         }
         VmStatus {
             name: self.spec.name.clone(),
+            kind: self.spec.kind,
             pid: (!ended).then_some(state.pid),
             state: state.phase,
             uptime_seconds: uptime.as_secs_f64(),
@@ -236,7 +274,7 @@ impl Machine {
             restarts: state.restarts,
             exit_status: state.exit_status,
             message: state.message.clone(),
-            console: Some(self.console_log.clone()),
+            console: (self.spec.kind == Kind::Vm).then(|| self.console_log.clone()),
             accelerators: state.accelerators.clone(),
         }
     }
@@ -248,7 +286,7 @@ impl Machine {
     /// A sentence that says why it does not.
     pub fn set(&self, grant: &AcceleratorSpec) -> Result<Option<String>, String> {
         let before = self.state().changes;
-        let gone = || format!("machine `{}` has ended", self.name());
+        let gone = || format!("`{}` has ended", self.name());
         let grant = grant.clone();
         self.send(&ToVm::Set { grant }).map_err(|_| gone())?;
         let waiting = |state: &mut State| state.changes == before && state.phase != VmState::Ended;
@@ -260,7 +298,7 @@ impl Machine {
             true => Ok(None),
             false if state.phase == VmState::Ended => Err(gone()),
             false => Ok(Some(format!(
-                "machine `{}` does not answer; the change takes effect when it does",
+                "`{}` does not answer; the change takes effect when it does",
                 self.name()
             ))),
         }
@@ -456,15 +494,22 @@ impl Lines {
     }
 }
 
-fn command(spec: &VmSpec, launch: &Launch) -> Command {
+fn command(spec: &Member, launch: &Launch) -> Command {
     // The program that runs now, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("weir")
-        .args(["run", "--supervised", "--config"])
-        .arg(&launch.config)
-        .args(["--vm", &spec.name])
-        .args(["--grace", &format!("{}ms", launch.grace.as_millis().max(1))]);
+    command.arg0("weir");
+    let grace = format!("{}ms", launch.grace.as_millis().max(1));
+    match spec.kind {
+        Kind::Vm => command
+            .args(["run", "--supervised", "--config"])
+            .arg(&launch.config)
+            .args(["--vm", &spec.name, "--grace", &grace]),
+        Kind::Local => command
+            .args(["mediate", "--config"])
+            .arg(&launch.config)
+            .args(["--tenant", &spec.name, "--folder"])
+            .arg(&launch.folder),
+    };
     command
 }
 

@@ -48,6 +48,11 @@ pub fn console_log(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.console.log"))
 }
 
+/// The socket for programs of tenant `name` that use `accelerator`, in `folder`.
+pub fn tenant_socket(folder: &Path, name: &str, accelerator: &str) -> PathBuf {
+    folder.join(format!("{name}.{accelerator}.sock"))
+}
+
 /// Makes `folder` and listens on its control socket.
 pub fn claim(folder: &Path) -> Result<UnixListener, StateError> {
     let error = |path: &Path| {
