@@ -1,6 +1,7 @@
 //! `weir up`.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::supervisor::control::{Control, Fleet};
 use crate::supervisor::grants::Grants;
 use crate::supervisor::machines::{Launch, Machine, Member, News};
 use crate::supervisor::state;
+use crate::watch::endpoint::Endpoint;
+use crate::watch::sample::Sample;
 
 /// How much longer than its grace period a machine's process may take to end.
 const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -78,6 +81,12 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         vm::open().map_err(|error| Failure::usage(&error))?;
     }
     let folder = args.state_dir.unwrap_or_else(state::default_folder);
+    let listen = |address| {
+        TcpListener::bind(address).map_err(|error| {
+            Failure::usage_text(format!("`metrics`: listening at {address}: {error}"))
+        })
+    };
+    let metrics = config.metrics.map(listen).transpose()?;
     let listener = state::claim(&folder).map_err(|error| Failure::usage(&error))?;
 
     let failed = |error: io::Error| Failure::other(&error);
@@ -123,7 +132,18 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         failed(error)
     })?;
 
+    let figures = fleet.clone();
+    let figures = move || Sample::new(&Machine::statuses(&figures.machines));
+    let endpoint = metrics
+        .map(|listener| Endpoint::start(listener, figures))
+        .transpose()
+        .map_err(|error| {
+            end_all(machines);
+            failed(error)
+        })?;
+
     wait(machines, &signals, &ended, args.grace);
+    drop(endpoint);
     drop(control);
     let _ = std::fs::remove_file(state::socket(&folder));
     machines.iter().for_each(|machine| machine.join());

@@ -5,6 +5,7 @@ pub mod reader;
 pub mod units;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -19,7 +20,7 @@ use crate::spec::{
     AcceleratorSpec, DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, TenantSpec, VmSpec,
 };
 
-const TOP_KEYS: [&str; 3] = ["accelerator", "vm", "tenant"];
+const TOP_KEYS: [&str; 4] = ["accelerator", "vm", "tenant", "metrics"];
 const ACCELERATOR_KEYS: [&str; 3] = ["api", "platform", "device"];
 const VM_KEYS: [&str; 7] = [
     "kernel",
@@ -44,6 +45,8 @@ pub struct Config {
     pub vms: Vec<VmSpec>,
     /// Local tenants, in the order of the file.
     pub tenants: Vec<TenantSpec>,
+    /// Where to answer requests for metrics.
+    pub metrics: Option<SocketAddr>,
     /// Where things stand, for complaints that come later.
     pub places: Places,
 }
@@ -89,6 +92,11 @@ impl Config {
             document.get_ref(),
             &TOP_KEYS,
         )?;
+        let metrics = top.parsed("metrics", "\"127.0.0.1:9464\"", |text| {
+            text.parse().map_err(|_| {
+                format!("\"{text}\" is no address and port, such as \"127.0.0.1:9464\"")
+            })
+        })?;
         let mut places = Places {
             file: source.file.clone(),
             ..Default::default()
@@ -124,6 +132,7 @@ impl Config {
         Ok(Self {
             vms,
             tenants,
+            metrics,
             places,
         })
     }

@@ -179,7 +179,7 @@ const MISTAKES: [(&str, &str, &str); 21] = [
     (
         "[vm.alice]",
         "[machine.alice]",
-        "test.toml:14: the top level knows no key `machine`; it may have `accelerator`, `vm` and `tenant`",
+        "test.toml:14: the top level knows no key `machine`; it may have `accelerator`, `vm`, `tenant` and `metrics`",
     ),
     (
         "[vm.alice]",
@@ -216,6 +216,17 @@ fn what_is_not_toml_is_told_with_its_line() {
         complaint.starts_with("test.toml:2: this is not TOML: "),
         "{complaint}"
     );
+}
+
+#[test]
+fn an_address_for_metrics_is_read_or_refused() {
+    let folder = Folder::new();
+    let with = |address: &str| format!("metrics = \"{address}\"\n{GOOD}");
+    let config = folder.parse(&with("127.0.0.1:9464")).unwrap();
+    assert_eq!(config.metrics, "127.0.0.1:9464".parse().ok());
+    assert!(folder.parse(&with("[::1]:80")).unwrap().metrics.is_some());
+    let complaint = folder.complaint(&with("localhost"));
+    assert!(complaint.starts_with("test.toml:1: `metrics`: \"localhost\" is no address"));
 }
 
 #[test]

@@ -3,9 +3,12 @@
 //! ```text
 //! supervisor ──figures──▶ sample ──▶ history ──▶ rates ──▶ weir top
 //!                           │                      │
-//!                           └──▶ record ──file─────┴────▶ plot
+//!                           ├──▶ record ──file─────┴────▶ plot
+//!                           └──▶ exposition ──endpoint──▶ Prometheus
 //! ```
 
+pub mod endpoint;
+pub mod exposition;
 pub mod history;
 pub mod plot;
 pub mod rates;
