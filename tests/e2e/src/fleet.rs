@@ -117,7 +117,7 @@ impl Supervisor {
                         .context("bringing the accelerator up")?;
                     return Ok(console);
                 }
-                Err(_) if began.elapsed() < Duration::from_secs(5) => {
+                Err(_) if began.elapsed() < Duration::from_secs(60) => {
                     // The supervisor is not listening yet.
                     thread::sleep(Duration::from_millis(200));
                 }

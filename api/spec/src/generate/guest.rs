@@ -28,32 +28,12 @@ use crate::model::{Callback, Carried, Failure, Fallback, Fold, Function, Param, 
 ///
 /// If the spec was not checked: its parameters refer to others that cannot be.
 pub fn generate(spec: &Spec) -> String {
-    let declarations = declarations(spec);
-    let face = face(spec);
-    let encoders = spec
-        .functions
-        .iter()
-        .filter(|f| is_command(f))
-        .map(|f| encoder::Encoder { spec, function: f }.generate());
+    let encoding = encoding(spec);
     let entries = spec.functions.iter().map(|function| entry(spec, function));
     let table = table(spec);
-    let values = super::values(spec);
-    let library = library(spec);
     super::pretty(quote! {
-        #library
-        use weir_guest::Code;
-        use weir_guest::call::{Bulk, Call};
-
-        #declarations
-        #values
-        #face
+        #encoding
         #table
-
-        /// Functions that make, send and answer one command each.
-        pub mod encode {
-            use super::*;
-            #(#encoders)*
-        }
 
         /// The C entry points that are not written by hand.
         pub mod entry {
@@ -61,6 +41,38 @@ pub fn generate(spec: &Spec) -> String {
             #(#entries)*
         }
     })
+}
+
+/// The same without the C entry points.
+pub fn encoders(spec: &Spec) -> String {
+    super::pretty(encoding(spec))
+}
+
+fn encoding(spec: &Spec) -> TokenStream {
+    let declarations = declarations(spec);
+    let face = face(spec);
+    let encoders = spec
+        .functions
+        .iter()
+        .filter(|f| is_command(f))
+        .map(|f| encoder::Encoder { spec, function: f }.generate());
+    let values = super::values(spec);
+    let library = library(spec);
+    quote! {
+        #library
+        use weir_guest::Code;
+        use weir_guest::call::{Bulk, Call};
+
+        #declarations
+        #values
+        #face
+
+        /// Functions that make, send and answer one command each.
+        pub mod encode {
+            use super::*;
+            #(#encoders)*
+        }
+    }
 }
 
 /// Where the place of the connection is: in the hand-written part, or here.
@@ -401,7 +413,7 @@ fn finish(function: &Function, result: TokenStream) -> TokenStream {
 }
 
 /// Parameters that an encoder has.
-fn encoded_params(function: &Function) -> impl Iterator<Item = &Param> {
+pub(super) fn encoded_params(function: &Function) -> impl Iterator<Item = &Param> {
     function.params.iter().filter(|param| {
         !matches!(
             param.role,
@@ -410,7 +422,16 @@ fn encoded_params(function: &Function) -> impl Iterator<Item = &Param> {
     })
 }
 
-fn ident(name: &str) -> Ident {
+/// Names of the generated code's own variables: a parameter of such a name gets another.
+const TAKEN: &[&str] = &[
+    "beside", "call", "code", "family", "found", "len", "limit", "made", "object", "queued",
+    "reply", "result", "value", "wait", "wanted", "weir",
+];
+
+pub(super) fn ident(name: &str) -> Ident {
+    if TAKEN.contains(&name) {
+        return format_ident!("{name}_");
+    }
     // Some C names are Rust keywords.
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }

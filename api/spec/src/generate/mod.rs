@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod guest;
+pub mod rounds;
 pub mod table;
 pub mod worker;
 

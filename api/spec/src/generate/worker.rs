@@ -107,7 +107,7 @@ fn is_by_hand(function: &Function) -> bool {
 }
 
 /// Whether everything about it can be said in attributes.
-fn can_be_generated(function: &Function) -> bool {
+pub(super) fn can_be_generated(function: &Function) -> bool {
     let odd = |p: &Param| p.extra || matches!(p.role, Role::Found { .. });
     !function.params.iter().any(odd)
 }
@@ -171,7 +171,7 @@ fn vendor(spec: &Spec) -> TokenStream {
 /// The whole library, where no part of it is written by hand: it has one platform, which is the
 /// library itself, on one device, which is this host.
 fn library(spec: &Spec) -> TokenStream {
-    if !spec.interposed {
+    if !spec.interposed || spec.functions.iter().any(is_by_hand) {
         return quote!();
     }
     let (name, file) = (&spec.name, &spec.library);
