@@ -30,6 +30,8 @@ type cl_command_queue_info = cl_uint;
 type cl_mem_flags = cl_bitfield;
 type cl_svm_mem_flags = cl_bitfield;
 type cl_mem_object_type = cl_uint;
+type cl_channel_order = cl_uint;
+type cl_channel_type = cl_uint;
 type cl_mem_info = cl_uint;
 type cl_mem_migration_flags = cl_bitfield;
 type cl_mem_properties = cl_properties;
@@ -71,22 +73,8 @@ struct cl_buffer_region {
 
 #[repr(C)]
 struct cl_image_format {
-    image_channel_order: cl_uint,
-    image_channel_data_type: cl_uint,
-}
-
-#[repr(C)]
-struct cl_image_desc {
-    image_type: cl_mem_object_type,
-    image_width: usize,
-    image_height: usize,
-    image_depth: usize,
-    image_array_size: usize,
-    image_row_pitch: usize,
-    image_slice_pitch: usize,
-    num_mip_levels: cl_uint,
-    num_samples: cl_uint,
-    mem_object: *mut c_void,
+    image_channel_order: cl_channel_order,
+    image_channel_data_type: cl_channel_type,
 }
 
 // Errors
@@ -384,6 +372,7 @@ const CL_EVENT_COMMAND_EXECUTION_STATUS: cl_event_info = 0x11D3;
 const CL_EVENT_CONTEXT: cl_event_info = 0x11D4;
 
 // What commands are
+const CL_COMMAND_MAP_IMAGE: cl_uint = 0x11FC;
 const CL_COMMAND_READ_BUFFER: cl_uint = 0x11F3;
 const CL_COMMAND_WRITE_BUFFER: cl_uint = 0x11F4;
 const CL_COMMAND_MAP_BUFFER: cl_uint = 0x11FB;
@@ -397,6 +386,61 @@ const CL_PROFILING_COMMAND_SUBMIT: cl_profiling_info = 0x1281;
 const CL_PROFILING_COMMAND_START: cl_profiling_info = 0x1282;
 const CL_PROFILING_COMMAND_END: cl_profiling_info = 0x1283;
 const CL_PROFILING_COMMAND_COMPLETE: cl_profiling_info = 0x1284;
+
+// What an image's elements are made of
+const CL_R: cl_channel_order = 0x10B0;
+const CL_A: cl_channel_order = 0x10B1;
+const CL_RG: cl_channel_order = 0x10B2;
+const CL_RA: cl_channel_order = 0x10B3;
+const CL_RGB: cl_channel_order = 0x10B4;
+const CL_RGBA: cl_channel_order = 0x10B5;
+const CL_BGRA: cl_channel_order = 0x10B6;
+const CL_ARGB: cl_channel_order = 0x10B7;
+const CL_INTENSITY: cl_channel_order = 0x10B8;
+const CL_LUMINANCE: cl_channel_order = 0x10B9;
+const CL_DEPTH: cl_channel_order = 0x10BD;
+const CL_sRGBA: cl_channel_order = 0x10C1;
+const CL_sBGRA: cl_channel_order = 0x10C2;
+const CL_ABGR: cl_channel_order = 0x10C3;
+const CL_SNORM_INT8: cl_channel_type = 0x10D0;
+const CL_SNORM_INT16: cl_channel_type = 0x10D1;
+const CL_UNORM_INT8: cl_channel_type = 0x10D2;
+const CL_UNORM_INT16: cl_channel_type = 0x10D3;
+const CL_UNORM_SHORT_565: cl_channel_type = 0x10D4;
+const CL_UNORM_SHORT_555: cl_channel_type = 0x10D5;
+const CL_UNORM_INT_101010: cl_channel_type = 0x10D6;
+const CL_SIGNED_INT8: cl_channel_type = 0x10D7;
+const CL_SIGNED_INT16: cl_channel_type = 0x10D8;
+const CL_SIGNED_INT32: cl_channel_type = 0x10D9;
+const CL_UNSIGNED_INT8: cl_channel_type = 0x10DA;
+const CL_UNSIGNED_INT16: cl_channel_type = 0x10DB;
+const CL_UNSIGNED_INT32: cl_channel_type = 0x10DC;
+const CL_HALF_FLOAT: cl_channel_type = 0x10DD;
+const CL_FLOAT: cl_channel_type = 0x10DE;
+const CL_UNORM_INT_101010_2: cl_channel_type = 0x10E0;
+
+// Kinds of memory objects
+const CL_MEM_OBJECT_IMAGE2D: cl_mem_object_type = 0x10F1;
+const CL_MEM_OBJECT_IMAGE3D: cl_mem_object_type = 0x10F2;
+const CL_MEM_OBJECT_IMAGE2D_ARRAY: cl_mem_object_type = 0x10F3;
+const CL_MEM_OBJECT_IMAGE1D: cl_mem_object_type = 0x10F4;
+const CL_MEM_OBJECT_IMAGE1D_ARRAY: cl_mem_object_type = 0x10F5;
+const CL_MEM_OBJECT_IMAGE1D_BUFFER: cl_mem_object_type = 0x10F6;
+const CL_MEM_OBJECT_PIPE: cl_mem_object_type = 0x10F7;
+
+// What images tell
+const CL_IMAGE_FORMAT: cl_image_info = 0x1110;
+const CL_IMAGE_ELEMENT_SIZE: cl_image_info = 0x1111;
+const CL_IMAGE_ROW_PITCH: cl_image_info = 0x1112;
+const CL_IMAGE_SLICE_PITCH: cl_image_info = 0x1113;
+const CL_IMAGE_WIDTH: cl_image_info = 0x1114;
+const CL_IMAGE_HEIGHT: cl_image_info = 0x1115;
+const CL_IMAGE_DEPTH: cl_image_info = 0x1116;
+const CL_IMAGE_ARRAY_SIZE: cl_image_info = 0x1117;
+const CL_IMAGE_BUFFER: cl_image_info = 0x1118;
+
+// What samplers tell
+const CL_SAMPLER_CONTEXT: cl_sampler_info = 0x1151;
 
 #[handle(CL_INVALID_PLATFORM)]
 type cl_platform_id = *mut c_void;
@@ -417,6 +461,121 @@ type cl_kernel = *mut c_void;
 #[handle(CL_INVALID_EVENT)]
 type cl_event = *mut c_void;
 
+#[repr(C)]
+struct cl_image_desc {
+    image_type: cl_mem_object_type,
+    image_width: usize,
+    image_height: usize,
+    image_depth: usize,
+    image_array_size: usize,
+    image_row_pitch: usize,
+    image_slice_pitch: usize,
+    num_mip_levels: cl_uint,
+    num_samples: cl_uint,
+    mem_object: cl_mem,
+}
+
+// What is kept with memory objects. With a buffer: its size times 256, or 0 if the host may not use
+// it freely. With an image: bytes of an element (31: not known), plus 32 for one that has depths, plus
+// 128 for an array of lines.
+
+const fn buffer(size: usize, flags: cl_mem_flags) -> usize {
+    match flags & (CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_NO_ACCESS) {
+        0 => size << 8,
+        _ => 0,
+    }
+}
+
+const fn channels(order: cl_channel_order) -> usize {
+    match order {
+        CL_R | CL_A | CL_INTENSITY | CL_LUMINANCE | CL_DEPTH => 1,
+        CL_RG | CL_RA => 2,
+        CL_RGBA | CL_BGRA | CL_ARGB | CL_ABGR | CL_sRGBA | CL_sBGRA => 4,
+        _ => 31,
+    }
+}
+
+const fn element(order: cl_channel_order, data_type: cl_channel_type) -> usize {
+    match data_type {
+        CL_SNORM_INT8 | CL_UNORM_INT8 | CL_SIGNED_INT8 | CL_UNSIGNED_INT8 => channels(order),
+        CL_SNORM_INT16 | CL_UNORM_INT16 | CL_SIGNED_INT16 | CL_UNSIGNED_INT16 | CL_HALF_FLOAT => {
+            (2 * channels(order)).min(31)
+        }
+        CL_SIGNED_INT32 | CL_UNSIGNED_INT32 | CL_FLOAT => (4 * channels(order)).min(31),
+        CL_UNORM_SHORT_565 | CL_UNORM_SHORT_555 => 2,
+        CL_UNORM_INT_101010 | CL_UNORM_INT_101010_2 => 4,
+        _ => 31,
+    }
+}
+
+const fn image(
+    kind: cl_mem_object_type,
+    order: cl_channel_order,
+    data_type: cl_channel_type,
+) -> usize {
+    element(order, data_type)
+        + (if order == CL_DEPTH { 32 } else { 0 })
+        + (if kind == CL_MEM_OBJECT_IMAGE1D_ARRAY {
+            128
+        } else {
+            0
+        })
+}
+
+/// Bytes of a row, rows and slices in the program's memory.
+const fn row(kept: usize, width: usize) -> usize {
+    if kept & 31 == 31 {
+        panic!()
+    } else {
+        (kept & 31) * width
+    }
+}
+const fn rows(kept: usize, height: usize) -> usize {
+    if kept & 128 == 0 { height } else { 1 }
+}
+const fn slices(kept: usize, height: usize, depth: usize) -> usize {
+    if kept & 128 == 0 { depth } else { height }
+}
+
+/// Rows and slices of a new image.
+const fn image_rows(kind: cl_mem_object_type, height: usize) -> usize {
+    match kind {
+        CL_MEM_OBJECT_IMAGE2D | CL_MEM_OBJECT_IMAGE3D | CL_MEM_OBJECT_IMAGE2D_ARRAY => height,
+        _ => 1,
+    }
+}
+const fn image_slices(kind: cl_mem_object_type, depth: usize, array_size: usize) -> usize {
+    match kind {
+        CL_MEM_OBJECT_IMAGE3D => depth,
+        CL_MEM_OBJECT_IMAGE1D_ARRAY | CL_MEM_OBJECT_IMAGE2D_ARRAY => array_size,
+        _ => 1,
+    }
+}
+
+/// The host cannot work in the program's memory: an object that is to use it begins as its copy.
+const fn copied(flags: cl_mem_flags) -> cl_mem_flags {
+    match flags & (CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR | CL_MEM_ALLOC_HOST_PTR) {
+        CL_MEM_USE_HOST_PTR => flags ^ CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR,
+        _ => flags,
+    }
+}
+const fn used(flags: cl_mem_flags, size: usize) -> usize {
+    if flags & (CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR) == 0 {
+        0
+    } else {
+        size
+    }
+}
+
+/// Whether a transfer lies inside of a buffer that the host may use freely.
+const fn inside(offset: usize, size: usize, kept: usize) -> bool {
+    size > 0 && offset + size <= kept >> 8
+}
+/// Whether there is a list if there is something in it, and only then.
+const fn listed(count: cl_uint, is_null: bool) -> bool {
+    (count == 0) == is_null
+}
+
 unsafe extern "C" {
     /// What a parameter of one of these names and types is where it says nothing else.
     #[common]
@@ -429,13 +588,24 @@ unsafe extern "C" {
         #[arg(len(1), optional)] param_value_size_ret: *mut usize,
         #[len(num_devices)] device_list: *const cl_device_id,
         #[user_data] user_data: *mut c_void,
-        #[len(3)] src_origin: *const usize,
-        #[len(3)] dst_origin: *const usize,
-        #[len(3)] buffer_origin: *const usize,
-        #[len(3)] region: *const usize,
-        #[guest_only(3)] host_origin: *const usize,
-        #[guest_only] host_row_pitch: usize,
-        #[guest_only] host_slice_pitch: usize,
+        #[arg(len(3), optional)] src_origin: *const usize,
+        #[arg(len(3), optional)] dst_origin: *const usize,
+        #[arg(len(3), optional)] buffer_origin: *const usize,
+        #[arg(len(3), optional)] region: *const usize,
+        #[arg(len(3), optional)] host_origin: *const usize,
+        #[arg(len(3), optional)] origin: *const usize,
+        #[passed_as(copied(flags))] flags: cl_mem_flags,
+        #[arg(len(1), optional)] image_format: *const cl_image_format,
+        #[arg(len(1), optional)] image_desc: *const cl_image_desc,
+        #[arg(input, optional, lent(flags & CL_MEM_USE_HOST_PTR != 0), shaped(
+            used(flags, row(element(image_format.image_channel_order, image_format.image_channel_data_type), image_desc.image_width)),
+            image_rows(image_desc.image_type, image_desc.image_height),
+            image_slices(image_desc.image_type, image_desc.image_depth, image_desc.image_array_size),
+            image_desc.image_row_pitch,
+            image_desc.image_slice_pitch,
+            invalid = CL_INVALID_IMAGE_DESCRIPTOR,
+        ))]
+        host_ptr: *mut c_void,
         #[arg(len(work_dim), optional)] global_work_offset: *const usize,
         #[arg(len(work_dim), optional)] global_work_size: *const usize,
         #[arg(len(work_dim), optional)] local_work_size: *const usize,
@@ -547,16 +717,21 @@ unsafe extern "C" {
         old_properties: *mut cl_command_queue_properties,
     ) -> cl_int;
 
-    #[call(new(parent = context), holds(size), by_hand(guest))]
+    #[call(new(parent = context), holds(size), keeps(buffer(size, flags)))]
     fn clCreateBuffer(
         context: cl_context,
         flags: cl_mem_flags,
         size: usize,
-        #[arg(input, len(size), bulk, optional)] host_ptr: *mut c_void,
+        #[arg(input, len(used(flags, size)), bulk, optional, lent(flags & CL_MEM_USE_HOST_PTR != 0))]
+        host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
+    #[call(
+        new(parent = context),
+        keeps(image(CL_MEM_OBJECT_IMAGE2D, image_format.image_channel_order, image_format.image_channel_data_type)),
+        holds(element(image_format.image_channel_order, image_format.image_channel_data_type) * image_width * image_height)
+    )]
     fn clCreateImage2D(
         context: cl_context,
         flags: cl_mem_flags,
@@ -564,11 +739,18 @@ unsafe extern "C" {
         image_width: usize,
         image_height: usize,
         image_row_pitch: usize,
+        #[arg(input, optional, lent(flags & CL_MEM_USE_HOST_PTR != 0), shaped(
+            used(flags, row(element(image_format.image_channel_order, image_format.image_channel_data_type), image_width)), image_height, 1, image_row_pitch, 0, invalid = CL_INVALID_IMAGE_SIZE,
+        ))]
         host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
+    #[call(
+        new(parent = context),
+        keeps(image(CL_MEM_OBJECT_IMAGE3D, image_format.image_channel_order, image_format.image_channel_data_type)),
+        holds(element(image_format.image_channel_order, image_format.image_channel_data_type) * image_width * image_height * image_depth)
+    )]
     fn clCreateImage3D(
         context: cl_context,
         flags: cl_mem_flags,
@@ -578,6 +760,10 @@ unsafe extern "C" {
         image_depth: usize,
         image_row_pitch: usize,
         image_slice_pitch: usize,
+        #[arg(input, optional, lent(flags & CL_MEM_USE_HOST_PTR != 0), shaped(
+            used(flags, row(element(image_format.image_channel_order, image_format.image_channel_data_type), image_width)), image_height, image_depth, image_row_pitch, image_slice_pitch,
+            invalid = CL_INVALID_IMAGE_SIZE,
+        ))]
         host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
@@ -588,14 +774,14 @@ unsafe extern "C" {
     #[call(queued, releases(memobj))]
     fn clReleaseMemObject(memobj: cl_mem) -> cl_int;
 
-    #[unsupported]
     fn clGetSupportedImageFormats(
         context: cl_context,
         flags: cl_mem_flags,
         image_type: cl_mem_object_type,
         num_entries: cl_uint,
+        #[arg(len(num_entries), written(*num_image_formats * size_of::<cl_image_format>()), optional)]
         image_formats: *mut cl_image_format,
-        num_image_formats: *mut cl_uint,
+        #[arg(len(1), optional)] num_image_formats: *mut cl_uint,
     ) -> cl_int;
 
     #[by_hand(guest, worker)]
@@ -608,16 +794,16 @@ unsafe extern "C" {
         param_value_size_ret: *mut usize,
     ) -> cl_int;
 
-    #[unsupported]
     fn clGetImageInfo(
         image: cl_mem,
         param_name: cl_image_info,
         param_value_size: usize,
+        #[arg(len(param_value_size), written(*param_value_size_ret), optional, answers(param_name: CL_IMAGE_BUFFER = cl_mem))]
         param_value: *mut c_void,
         param_value_size_ret: *mut usize,
     ) -> cl_int;
 
-    #[unsupported]
+    #[new(parent = context)]
     fn clCreateSampler(
         context: cl_context,
         normalized_coords: cl_bool,
@@ -626,17 +812,17 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_sampler;
 
-    #[unsupported]
+    #[call(queued, retains(sampler))]
     fn clRetainSampler(sampler: cl_sampler) -> cl_int;
 
-    #[unsupported]
+    #[call(queued, releases(sampler))]
     fn clReleaseSampler(sampler: cl_sampler) -> cl_int;
 
-    #[unsupported]
     fn clGetSamplerInfo(
         sampler: cl_sampler,
         param_name: cl_sampler_info,
         param_value_size: usize,
+        #[arg(len(param_value_size), written(*param_value_size_ret), optional, answers(param_name: CL_SAMPLER_CONTEXT = cl_context))]
         param_value: *mut c_void,
         param_value_size_ret: *mut usize,
     ) -> cl_int;
@@ -784,33 +970,49 @@ unsafe extern "C" {
     #[blocks]
     fn clFinish(command_queue: cl_command_queue) -> cl_int;
 
-    #[call(queued(blocking_read == 0), blocks(blocking_read), device_time, by_hand(guest))]
+    #[call(
+        queued(blocking_read == 0 && !ptr.is_null() && inside(offset, cb, kept(buffer))
+            && listed(num_events_in_wait_list, event_wait_list.is_null())
+            && related(command_queue, buffer, event_wait_list)),
+        blocks(blocking_read), device_time, split(offset, cb, blocking_read)
+    )]
     fn clEnqueueReadBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
         blocking_read: cl_bool,
         offset: usize,
         cb: usize,
-        #[arg(len(cb), bulk)] ptr: *mut c_void,
+        #[arg(len(cb), bulk, optional)] ptr: *mut c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued(blocking_write == 0), blocks(blocking_write), device_time, by_hand(guest))]
+    #[call(
+        queued(blocking_write == 0 && !ptr.is_null() && inside(offset, cb, kept(buffer))
+            && listed(num_events_in_wait_list, event_wait_list.is_null())
+            && related(command_queue, buffer, event_wait_list)),
+        blocks(blocking_write), device_time, split(offset, cb, blocking_write)
+    )]
     fn clEnqueueWriteBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
         blocking_write: cl_bool,
         offset: usize,
         cb: usize,
-        #[arg(len(cb), bulk)] ptr: *const c_void,
+        #[arg(len(cb), bulk, optional)] ptr: *const c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[call(
+        queued(inside(src_offset, cb, kept(src_buffer)) && inside(dst_offset, cb, kept(dst_buffer))
+            && (src_offset + cb <= dst_offset || dst_offset + cb <= src_offset)
+            && listed(num_events_in_wait_list, event_wait_list.is_null())
+            && related(command_queue, src_buffer, dst_buffer, event_wait_list)),
+        device_time
+    )]
     fn clEnqueueCopyBuffer(
         command_queue: cl_command_queue,
         src_buffer: cl_mem,
@@ -823,7 +1025,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[call(blocks(blocking_read), device_time)]
     fn clEnqueueReadImage(
         command_queue: cl_command_queue,
         image: cl_mem,
@@ -832,13 +1034,14 @@ unsafe extern "C" {
         region: *const usize,
         row_pitch: usize,
         slice_pitch: usize,
+        #[arg(optional, shaped(row(kept(image), region[0]), rows(kept(image), region[1]), slices(kept(image), region[1], region[2]), row_pitch, slice_pitch))]
         ptr: *mut c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[call(blocks(blocking_write), device_time)]
     fn clEnqueueWriteImage(
         command_queue: cl_command_queue,
         image: cl_mem,
@@ -847,13 +1050,14 @@ unsafe extern "C" {
         region: *const usize,
         input_row_pitch: usize,
         input_slice_pitch: usize,
+        #[arg(optional, shaped(row(kept(image), region[0]), rows(kept(image), region[1]), slices(kept(image), region[1], region[2]), input_row_pitch, input_slice_pitch))]
         ptr: *const c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[device_time]
     fn clEnqueueCopyImage(
         command_queue: cl_command_queue,
         src_image: cl_mem,
@@ -866,7 +1070,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[device_time]
     fn clEnqueueCopyImageToBuffer(
         command_queue: cl_command_queue,
         src_image: cl_mem,
@@ -879,7 +1083,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[device_time]
     fn clEnqueueCopyBufferToImage(
         command_queue: cl_command_queue,
         src_buffer: cl_mem,
@@ -892,7 +1096,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued(blocking_map == 0), blocks(blocking_map), device_time, by_hand(guest, worker))]
+    #[call(blocks(blocking_map), device_time, by_hand(guest, worker))]
     fn clEnqueueMapBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
@@ -907,7 +1111,7 @@ unsafe extern "C" {
         #[arg(extra, len(cb), bulk)] data: *mut c_void,
     ) -> *mut c_void;
 
-    #[unsupported]
+    #[call(blocks(blocking_map), device_time, by_hand(guest, worker))]
     fn clEnqueueMapImage(
         command_queue: cl_command_queue,
         image: cl_mem,
@@ -915,12 +1119,14 @@ unsafe extern "C" {
         map_flags: cl_map_flags,
         origin: *const usize,
         region: *const usize,
-        image_row_pitch: *mut usize,
-        image_slice_pitch: *mut usize,
+        #[guest_only] image_row_pitch: *mut usize,
+        #[guest_only] image_slice_pitch: *mut usize,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
         errcode_ret: *mut cl_int,
+        #[arg(extra, len(row(kept(image), region[0]) * region[1] * region[2]), bulk)]
+        data: *mut c_void,
     ) -> *mut c_void;
 
     #[call(queued, device_time, by_hand(guest, worker))]
@@ -931,9 +1137,10 @@ unsafe extern "C" {
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
-        #[extra] offset: usize,
-        #[extra] size: usize,
-        #[arg(extra, len(size), bulk, optional)] data: *const c_void,
+        #[arg(extra, len(3))] origin: *const usize,
+        #[arg(extra, len(3))] region: *const usize,
+        #[arg(extra, len((kept(memobj) & 31).max(1) * region[0] * region[1] * region[2]), bulk, optional)]
+        data: *const c_void,
     ) -> cl_int;
 
     #[call(queued, device_time, by_hand(guest))]
@@ -1102,7 +1309,7 @@ unsafe extern "C" {
         user_data: *mut c_void,
     ) -> cl_int;
 
-    #[new(parent = buffer)]
+    #[call(new(parent = buffer), keeps(if kept(buffer) == 0 { 0 } else { buffer((buffer_create_info as *const cl_buffer_region).size, flags) }))]
     fn clCreateSubBuffer(
         buffer: cl_mem,
         flags: cl_mem_flags,
@@ -1124,7 +1331,7 @@ unsafe extern "C" {
     #[call(queued, submits)]
     fn clSetUserEventStatus(event: cl_event, execution_status: cl_int) -> cl_int;
 
-    #[call(queued(blocking_read == 0), blocks(blocking_read), device_time, by_hand(guest))]
+    #[call(blocks(blocking_read), device_time)]
     fn clEnqueueReadBufferRect(
         command_queue: cl_command_queue,
         buffer: cl_mem,
@@ -1136,13 +1343,14 @@ unsafe extern "C" {
         buffer_slice_pitch: usize,
         host_row_pitch: usize,
         host_slice_pitch: usize,
-        #[arg(len(region[0] * region[1] * region[2]), bulk)] ptr: *mut c_void,
+        #[arg(optional, shaped(region[0], region[1], region[2], host_row_pitch, host_slice_pitch, host_origin))]
+        ptr: *mut c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued(blocking_write == 0), blocks(blocking_write), device_time, by_hand(guest))]
+    #[call(blocks(blocking_write), device_time)]
     fn clEnqueueWriteBufferRect(
         command_queue: cl_command_queue,
         buffer: cl_mem,
@@ -1154,13 +1362,14 @@ unsafe extern "C" {
         buffer_slice_pitch: usize,
         host_row_pitch: usize,
         host_slice_pitch: usize,
-        #[arg(len(region[0] * region[1] * region[2]), bulk)] ptr: *const c_void,
+        #[arg(optional, shaped(region[0], region[1], region[2], host_row_pitch, host_slice_pitch, host_origin))]
+        ptr: *const c_void,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[device_time]
     fn clEnqueueCopyBufferRect(
         command_queue: cl_command_queue,
         src_buffer: cl_mem,
@@ -1220,7 +1429,18 @@ unsafe extern "C" {
     #[local]
     fn clReleaseDevice(device: cl_device_id) -> cl_int;
 
-    #[unsupported]
+    #[call(
+        new(parent = image_desc.mem_object | context),
+        keeps(image(image_desc.image_type, image_format.image_channel_order, image_format.image_channel_data_type)),
+        holds(if image_desc.mem_object.is_null() {
+            element(image_format.image_channel_order, image_format.image_channel_data_type)
+                * image_desc.image_width
+                * image_rows(image_desc.image_type, image_desc.image_height)
+                * image_slices(image_desc.image_type, image_desc.image_depth, image_desc.image_array_size)
+        } else {
+            0
+        })
+    )]
     fn clCreateImage(
         context: cl_context,
         flags: cl_mem_flags,
@@ -1278,11 +1498,17 @@ unsafe extern "C" {
         param_value_size_ret: *mut usize,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[call(
+        queued(inside(offset, cb, kept(buffer)) && !pattern.is_null()
+            && match pattern_size { 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 => (offset | cb) & (pattern_size - 1) == 0, _ => 0 }
+            && listed(num_events_in_wait_list, event_wait_list.is_null())
+            && related(command_queue, buffer, event_wait_list)),
+        device_time
+    )]
     fn clEnqueueFillBuffer(
         command_queue: cl_command_queue,
         buffer: cl_mem,
-        #[len(pattern_size)] pattern: *const c_void,
+        #[arg(len(pattern_size), optional)] pattern: *const c_void,
         pattern_size: usize,
         offset: usize,
         cb: usize,
@@ -1291,23 +1517,23 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[device_time]
     fn clEnqueueFillImage(
         command_queue: cl_command_queue,
         image: cl_mem,
-        fill_color: *const c_void,
-        origin: usize,
-        region: usize,
+        #[arg(len(if kept(image) & 32 == 0 { 16 } else { 4 }), optional)] fill_color: *const c_void,
+        origin: *const usize,
+        region: *const usize,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[device_time]
     fn clEnqueueMigrateMemObjects(
         command_queue: cl_command_queue,
         num_mem_objects: cl_uint,
-        #[len(num_mem_objects)] mem_objects: *const cl_mem,
+        #[arg(len(num_mem_objects), optional)] mem_objects: *const cl_mem,
         flags: cl_mem_migration_flags,
         num_events_in_wait_list: cl_uint,
         event_wait_list: *const cl_event,
@@ -1428,17 +1654,16 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_command_queue;
 
-    #[unsupported]
+    #[call(new(parent = context), holds(pipe_packet_size * pipe_max_packets))]
     fn clCreatePipe(
         context: cl_context,
         flags: cl_mem_flags,
         pipe_packet_size: cl_uint,
         pipe_max_packets: cl_uint,
-        properties: *const cl_pipe_properties,
+        #[arg(properties, optional)] properties: *const cl_pipe_properties,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
     fn clGetPipeInfo(
         pipe: cl_mem,
         param_name: cl_pipe_info,
@@ -1517,10 +1742,10 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    #[new(parent = context)]
     fn clCreateSamplerWithProperties(
         context: cl_context,
-        sampler_properties: *const cl_sampler_properties,
+        #[arg(properties, optional)] sampler_properties: *const cl_sampler_properties,
         errcode_ret: *mut cl_int,
     ) -> cl_sampler;
 
@@ -1626,20 +1851,32 @@ unsafe extern "C" {
 
     // OpenCL 3.0
 
-    #[call(new(parent = context), holds(size), by_hand(guest))]
+    #[call(new(parent = context), holds(size), keeps(buffer(size, flags)))]
     fn clCreateBufferWithProperties(
         context: cl_context,
         #[arg(properties, optional)] properties: *const cl_mem_properties,
         flags: cl_mem_flags,
         size: usize,
-        #[arg(input, len(size), bulk, optional)] host_ptr: *mut c_void,
+        #[arg(input, len(used(flags, size)), bulk, optional, lent(flags & CL_MEM_USE_HOST_PTR != 0))]
+        host_ptr: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported]
+    #[call(
+        new(parent = image_desc.mem_object | context),
+        keeps(image(image_desc.image_type, image_format.image_channel_order, image_format.image_channel_data_type)),
+        holds(if image_desc.mem_object.is_null() {
+            element(image_format.image_channel_order, image_format.image_channel_data_type)
+                * image_desc.image_width
+                * image_rows(image_desc.image_type, image_desc.image_height)
+                * image_slices(image_desc.image_type, image_desc.image_depth, image_desc.image_array_size)
+        } else {
+            0
+        })
+    )]
     fn clCreateImageWithProperties(
         context: cl_context,
-        properties: *const cl_mem_properties,
+        #[arg(properties, optional)] properties: *const cl_mem_properties,
         flags: cl_mem_flags,
         image_format: *const cl_image_format,
         image_desc: *const cl_image_desc,

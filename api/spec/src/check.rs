@@ -79,11 +79,37 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     if let Condition::If(blocks) = &function.blocks {
         check_leaves(function, blocks).map_err(|what| (None, what))?;
     }
+    if let Some(split) = function.split {
+        let is_its_length = |len: &Expression| *len == Expression::Leaf(Leaf::Param(split.len));
+        let bulk = function.params.iter().any(|param| match &param.role {
+            Role::Input { len: Some(len), .. } if is_bulk_input(&param.role) => is_its_length(len),
+            Role::Output { len, bulk, .. } => *bulk && is_its_length(len),
+            _ => false,
+        });
+        if !bulk {
+            return whole("is split by a length that no bulk data has");
+        }
+    }
     if function.device_time && spec.event.is_some() && !has_event(spec, function) {
         return whole("takes device time, but has no parameter #[new] for its event");
     }
     for (index, param) in function.params.iter().enumerate() {
         check_param(function, index).map_err(|what| (Some(index), what))?;
+        let what = match &param.role {
+            _ if param.passed_as.is_some() && !matches!(param.role, Role::Scalar) => {
+                "is #[passed_as], which only an integer can be"
+            }
+            role if param.lent.is_some() && !(is_bulk_input(role) && makes(function)) => {
+                "is #[lent], which only bulk input of a new object can be"
+            }
+            _ => "",
+        };
+        if !what.is_empty() {
+            return Err((Some(index), what.to_owned()));
+        }
+        if let Some(passed) = &param.passed_as {
+            check_leaves(function, passed).map_err(|what| (Some(index), what))?;
+        }
         if param.extra
             && !matches!(
                 function.carried,
@@ -98,6 +124,16 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
         }
     }
     Ok(())
+}
+
+fn is_bulk_input(role: &Role) -> bool {
+    matches!(
+        role,
+        Role::Input {
+            contents: Contents::Bulk,
+            ..
+        }
+    )
 }
 
 fn has_event(spec: &Spec, function: &Function) -> bool {

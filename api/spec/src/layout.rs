@@ -31,7 +31,9 @@ pub(crate) fn lay_out(function: &mut Function) {
                 }
         )
     });
-    if has_bulk && !matches!(function.queued, Condition::Never) {
+    let may_outlast = !matches!(function.queued, Condition::Never)
+        || (function.device_time && !matches!(function.blocks, Condition::Always));
+    if has_bulk && may_outlast {
         function.done = Some(next);
         next += 2;
     }

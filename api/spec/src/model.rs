@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::expression::{Definition, Expression};
+use crate::expression::{Definition, Expression, Operator};
 
 /// One API.
 #[derive(Debug)]
@@ -184,6 +184,8 @@ pub struct Function {
     /// Whether its answer never changes for the same scalars, handles and input bytes, so that the
     /// guest may keep it.
     pub cached: bool,
+    /// How it goes in pieces, where the arena could not hold the whole of its bulk data.
+    pub split: Option<Split>,
     /// Whether it makes the device work.
     pub device_time: bool,
     /// Whether it can be made piece by piece, and how.
@@ -207,6 +209,7 @@ impl Function {
             all.push(blocks);
         }
         for param in &self.params {
+            all.extend(&param.passed_as);
             match &param.role {
                 Role::Input { len, contents } => {
                     all.extend(len);
@@ -321,8 +324,53 @@ pub struct Param {
     pub optional: bool,
     /// Whether it is not in the C prototype: hand-written guest code passes it to the encoder.
     pub extra: bool,
+    /// How its bulk data lies in the program's memory; `None`: in one piece.
+    pub shape: Option<Shaped>,
+    /// What the vendor is given in its place.
+    pub passed_as: Option<Expression>,
+    /// Where this is not zero, the memory that it points to is the new object's from now on, and the
+    /// guest library remembers where it is.
+    pub lent: Option<Expression>,
     /// Its first word. Meaningless where its role has no words.
     pub word: usize,
+}
+
+/// Rows of bytes, evenly spaced, in evenly spaced slices. Only their own bytes travel; the vendor is
+/// given pitches that leave nothing between them, and an origin of zeros.
+#[derive(Debug)]
+pub struct Shaped {
+    /// Bytes of a row, rows of a slice, slices.
+    pub extent: [Expression; 3],
+    /// Bytes from one row to the next and from one slice to the next; 0: nothing is between them. Each
+    /// is a parameter, a field or a number.
+    pub pitches: [Expression; 2],
+    /// Parameter (index) with the first byte's column, row and slice.
+    pub origin: Option<usize>,
+    /// The error for pitches that cannot be.
+    pub invalid: i64,
+}
+
+impl Shaped {
+    /// The pitches with nothing between rows and slices. That of a single slice is 0: there are things
+    /// without slices, of which the vendor expects that.
+    pub fn tight(&self) -> [Expression; 2] {
+        let [row, rows, slices] = self.extent.clone();
+        let number = |n| Box::new(Expression::Number(n));
+        let many = Expression::Binary(Operator::Greater, slices.into(), number(1));
+        let plane = Expression::Binary(Operator::Multiply, row.clone().into(), rows.into());
+        [row, Expression::If(many.into(), plane.into(), number(0))]
+    }
+}
+
+/// The parameters of a transfer that can go in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Parameter (index) that says where in the object it begins.
+    pub offset: usize,
+    /// Parameter (index) that says how many bytes.
+    pub len: usize,
+    /// Parameter (index) that says whether the call waits.
+    pub blocking: usize,
 }
 
 /// How a parameter travels.

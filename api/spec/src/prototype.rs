@@ -6,7 +6,7 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 
 use crate::attribute::{Attribute, Case, Query, Setting};
-use crate::expression::{Definition, Expression, Field, Leaf};
+use crate::expression::{Definition, Expression, Field, Leaf, Operator};
 use crate::model::*;
 use crate::parse::{Error, Reader, path_of, path_text};
 
@@ -39,6 +39,9 @@ struct Said {
     answers: Option<Answers>,
     role: Option<Role>,
     string: bool,
+    shape: Option<Shaped>,
+    passed_as: Option<Expression>,
+    lent: Option<Expression>,
     contents: Option<Contents>,
 }
 
@@ -269,6 +272,7 @@ impl Names<'_> {
             holds: None,
             keeps: None,
             cached: false,
+            split: None,
             device_time: false,
             folds: None,
             retains: None,
@@ -373,6 +377,7 @@ impl Names<'_> {
             "holds" => function.holds = Some(self.expression(attribute)?),
             "keeps" => function.keeps = Some(self.expression(attribute)?),
             "folds" => function.folds = Some(self.fold(attribute)?),
+            "split" => function.split = Some(self.split(attribute)?),
             "cached" => function.cached = self.plain(attribute)?,
             "submits" => function.submits = self.plain(attribute)?,
             "device_time" => function.device_time = self.plain(attribute)?,
@@ -456,6 +461,9 @@ impl Names<'_> {
             role,
             optional: said.optional,
             extra: said.extra,
+            shape: said.shape,
+            passed_as: said.passed_as,
+            lent: said.lent,
             word: 0,
         })
     }
@@ -473,6 +481,17 @@ impl Names<'_> {
             "extra" => said.extra = self.plain(attribute)?,
             "bulk" => said.bulk = self.plain(attribute)?,
             "string" => said.string = self.plain(attribute)?,
+            "shaped" => {
+                let shape = self.shaped(attribute)?;
+                let [row, rows, slices] = shape.extent.clone();
+                let plane = Expression::Binary(Operator::Multiply, row.into(), rows.into());
+                let all = Expression::Binary(Operator::Multiply, plane.into(), slices.into());
+                said.len = Some(all);
+                said.bulk = true;
+                said.shape = Some(shape);
+            }
+            "passed_as" => said.passed_as = Some(self.expression(attribute)?),
+            "lent" => said.lent = Some(self.expression(attribute)?),
             "written" => said.written = Some(self.expression(attribute)?),
             "answers" => said.answers = Some(self.answers(self.reader.argument(attribute)?)?),
             "error" if self.plain(attribute)? => said.role = Some(Role::Error),
@@ -547,6 +566,73 @@ impl Names<'_> {
             },
             _ => Err(self.error(attribute.span, "this is not a pointer to handles")),
         }
+    }
+
+    fn split(&self, attribute: &Attribute) -> Result<Split, Error> {
+        let say = || self.error(attribute.span, "say #[split(offset, length, blocking)]");
+        let paths = attribute.arguments::<syn::Path>();
+        let paths = paths.map_err(|e| self.reader.syn(e))?;
+        let [offset, len, blocking] = &paths[..] else {
+            return Err(say());
+        };
+        let integer = |path: &syn::Path| {
+            let index = self.known_param(path)?;
+            match self.params[index].resolved {
+                Type::Int { .. } => Ok(index),
+                _ => Err(self.error(path.span(), "this is not an integer")),
+            }
+        };
+        Ok(Split {
+            offset: integer(offset)?,
+            len: integer(len)?,
+            blocking: integer(blocking)?,
+        })
+    }
+
+    /// `row, rows, slices, row_pitch, slice_pitch`, then perhaps `origin` and `invalid = …`.
+    fn shaped(&self, attribute: &Attribute) -> Result<Shaped, Error> {
+        let arguments = attribute.arguments::<syn::Expr>();
+        let mut arguments = arguments.map_err(|e| self.reader.syn(e))?;
+        let mut invalid = self.reader.spec.errors.malformed;
+        if let Some(syn::Expr::Assign(last)) = arguments.last() {
+            match path_of(&last.left) {
+                Some(name) if name.is_ident("invalid") => {
+                    invalid = self.reader.number(&last.right)? as i64;
+                }
+                _ => return Err(self.error(last.span(), "say `invalid = …`")),
+            }
+            arguments.pop();
+        }
+        let origin = match arguments.len() {
+            6 => arguments.pop(),
+            _ => None,
+        };
+        let [row, rows, slices, row_pitch, slice_pitch] = &arguments[..] else {
+            let message = "say #[shaped(row, rows, slices, row_pitch, slice_pitch)], and perhaps \
+                           the origin";
+            return Err(self.error(attribute.span, message));
+        };
+        let value = |expr: &syn::Expr| Expression::new(expr, self);
+        let pitch = |expr: &syn::Expr| match value(expr)? {
+            pitch @ (Expression::Number(0) | Expression::Leaf(Leaf::Param(_) | Leaf::Field(_))) => {
+                Ok(pitch)
+            }
+            _ => Err(self.error(expr.span(), "a pitch is a parameter, a field or 0")),
+        };
+        let origin = match &origin {
+            None => None,
+            Some(expr) => {
+                let path = path_of(expr);
+                let path = path.ok_or_else(|| self.error(expr.span(), "this is not an array"))?;
+                Some(self.input_array(path)?)
+            }
+        };
+        Ok(Shaped {
+            extent: [value(row)?, value(rows)?, value(slices)?],
+            pitches: [pitch(row_pitch)?, pitch(slice_pitch)?],
+            origin,
+            invalid,
+        })
     }
 
     fn answers(&self, query: Query) -> Result<Answers, Error> {

@@ -84,7 +84,7 @@ fn builtin(name: &str) -> Option<Type> {
     let int = |bytes, signed| Type::Int { bytes, signed };
     Some(match name {
         "i8" | "c_char" => int(1, true),
-        "u8" | "c_uchar" => int(1, false),
+        "u8" | "c_uchar" | "bool" => int(1, false),
         "i16" => int(2, true),
         "u16" => int(2, false),
         "i32" | "c_int" => int(4, true),

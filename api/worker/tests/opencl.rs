@@ -24,6 +24,10 @@ fn floats(values: impl Iterator<Item = f32>) -> Vec<u8> {
     values.flat_map(f32::to_le_bytes).collect()
 }
 
+fn numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+}
+
 fn info(
     client: &mut Client,
     function: u16,
@@ -146,14 +150,17 @@ fn answers_are_the_host_s_less_what_is_not_carried() {
         ask(CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8),
         (0, QUOTA.to_le_bytes().to_vec())
     );
-    assert_eq!(ask(CL_DEVICE_IMAGE_SUPPORT, 4), (0, vec![0; 4]));
+    assert_eq!(ask(CL_DEVICE_IMAGE_SUPPORT, 4), (0, vec![1, 0, 0, 0]));
     assert_eq!(
         ask(CL_DEVICE_PLATFORM, 8),
         (0, setup.platform.0.to_le_bytes().to_vec())
     );
     let (error, extensions) = ask(CL_DEVICE_EXTENSIONS, 4096);
     let extensions = String::from_utf8(extensions).unwrap();
-    assert!(error == 0 && !extensions.contains("image"), "{extensions}");
+    assert!(
+        error == 0 && !extensions.contains("cl_khr_spir"),
+        "{extensions}"
+    );
     assert_eq!(ask(CL_DEVICE_NAME, 1).0 as u32 as i32, CL_INVALID_VALUE);
 
     let queue = ("command_queue", setup.queue);
@@ -269,8 +276,8 @@ fn a_map_reads_and_an_unmap_writes_back() {
         &[
             ("command_queue", Argument::Handle(setup.queue)),
             ("memobj", Argument::Handle(buffer)),
-            ("offset", Argument::Scalar(512)),
-            ("size", Argument::Scalar(1024)),
+            ("origin", Argument::Bytes(&numbers(&[512, 0, 0]))),
+            ("region", Argument::Bytes(&numbers(&[1024, 1, 1]))),
             ("data", Argument::Arena(region, 1024)),
         ],
     );
@@ -399,4 +406,74 @@ fn a_worker_ends_with_its_client_in_the_midst_of_a_kernel() {
 
     let took = client.close();
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// A 2D image of 8 × 4 elements of 4 bytes, made from `host`, which has a row pitch of 40 bytes in the
+/// program; `None` if it is not made.
+fn image(client: &mut Client, setup: &Setup, host: (u64, u64)) -> Option<Handle> {
+    let mut format = (CL_RGBA).to_le_bytes().to_vec();
+    format.extend(CL_UNSIGNED_INT8.to_le_bytes());
+    let mut desc = numbers(&[u64::from(CL_MEM_OBJECT_IMAGE2D), 8, 4, 0, 0]);
+    desc.extend(numbers(&[40, 0, 0, 0]));
+    let image = client.propose();
+    let made = client.call(
+        f::clCreateImage,
+        &[
+            ("context", Argument::Handle(setup.context)),
+            ("flags", Argument::Scalar(CL_MEM_USE_HOST_PTR)),
+            ("image_format", Argument::Bytes(&format)),
+            ("image_desc", Argument::Bytes(&desc)),
+            ("host_ptr", Argument::Arena(host.0, host.1)),
+            ("errcode_ret", Argument::Arena(setup.errcode, 4)),
+            ("return", Argument::Handle(image)),
+        ],
+    );
+    (made == image.0).then_some(image)
+}
+
+#[test]
+fn an_image_s_rows_lie_side_by_side_in_the_arena() {
+    let (_cache, mut client) = client();
+    let setup = client.setup(0);
+    let host = client.allocate(8 * 4 * 4);
+    let data: Vec<u8> = (0..8 * 4 * 4).collect();
+    client.arena.memory().write(host, &data).unwrap();
+    let image = image(&mut client, &setup, (host, 8 * 4 * 4)).unwrap();
+
+    // The program's pitches are its own: the vendor must not spread rows over the arena.
+    let to = client.allocate(4096);
+    client.arena.memory().write(to, &[0xee; 4096]).unwrap();
+    let read = |client: &mut Client, room: u64| {
+        client.call(
+            f::clEnqueueReadImage,
+            &[
+                ("command_queue", Argument::Handle(setup.queue)),
+                ("image", Argument::Handle(image)),
+                ("blocking_read", Argument::Scalar(1)),
+                ("origin", Argument::Bytes(&numbers(&[2, 1, 0]))),
+                ("region", Argument::Bytes(&numbers(&[3, 2, 1]))),
+                ("row_pitch", Argument::Scalar(1000)),
+                ("ptr", Argument::Arena(to, room)),
+            ],
+        ) as u32 as i32
+    };
+    assert_eq!(read(&mut client, 24), CL_SUCCESS);
+    let expected = [&data[40..52], &data[72..84]].concat();
+    assert_eq!(client.read(to, 24), expected);
+    assert_eq!(client.read(to + 24, 4072), vec![0xee; 4072]);
+
+    for room in [0, 23, 25, 1024] {
+        assert_eq!(read(&mut client, room), CL_INVALID_VALUE, "{room} bytes");
+    }
+}
+
+#[test]
+fn an_image_is_made_from_as_many_bytes_as_it_has() {
+    let (_cache, mut client) = client();
+    let setup = client.setup(0);
+    let host = client.allocate(4096);
+    for size in [0, 127, 129, 160] {
+        let made = image(&mut client, &setup, (host, size));
+        assert_eq!(made, None, "{size} bytes");
+    }
 }

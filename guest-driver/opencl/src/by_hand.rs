@@ -17,9 +17,7 @@ mod icd;
 mod kernels;
 mod maps;
 mod programs;
-mod rects;
 mod setup;
-mod transfers;
 
 use std::ffi::c_void;
 
@@ -38,9 +36,7 @@ pub use icd::*;
 pub use kernels::*;
 pub use maps::*;
 pub use programs::*;
-pub use rects::*;
 pub use setup::*;
-pub use transfers::*;
 
 static FACE: Face = Face {
     name: NAME,
@@ -65,7 +61,10 @@ fn reports(function: u16) -> bool {
             | number::clEnqueueWriteBuffer
             | number::clEnqueueReadBufferRect
             | number::clEnqueueWriteBufferRect
+            | number::clEnqueueReadImage
+            | number::clEnqueueWriteImage
             | number::clEnqueueMapBuffer
+            | number::clEnqueueMapImage
     )
 }
 

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bulk;
+mod pieces;
 mod reply;
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ use crate::objects::{Family, Object};
 use crate::stream::Urgency;
 
 pub use bulk::Bulk;
+pub use pieces::{Piece, in_pieces};
 pub use reply::Reply;
 
 /// Most objects that one call can find or make: so many bits there are to say which exist.

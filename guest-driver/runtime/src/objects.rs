@@ -39,6 +39,18 @@ pub struct Object {
 /// What the hand-written part of an API keeps with an object; it goes with the object.
 pub type Extra = Option<Box<dyn Any + Send>>;
 
+/// Memory that the program has lent an object, as its [`Extra`] at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Lent {
+    /// Where it begins.
+    pub address: *const c_void,
+    /// Bytes from one row to the next and from one slice to the next; 0: nothing is between them.
+    pub pitches: [u64; 2],
+}
+
+// SAFETY: the program has promised that it stays valid as long as the object, from any thread.
+unsafe impl Send for Lent {}
+
 const SIZE: usize = size_of::<Object>();
 const _: () = assert!(SIZE == 64);
 
@@ -286,6 +298,11 @@ impl Object {
     /// Keeps `value` with it.
     pub fn keep(&self, value: u64) {
         self.kept.store(value, Ordering::Relaxed);
+    }
+
+    /// Takes note that the program has lent it the memory at `address`.
+    pub fn lend(&self, address: *const c_void, pitches: [u64; 2]) {
+        *self.extra() = Some(Box::new(Lent { address, pitches }));
     }
 
     /// The name under which mediator and worker know it.

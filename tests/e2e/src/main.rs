@@ -81,6 +81,7 @@ const SAME_AS_HOST: &[&str] = &[
     "threads",
     "thousand",
     "memory",
+    "images",
     "events",
     "build",
     "info",

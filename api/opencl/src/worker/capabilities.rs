@@ -21,7 +21,9 @@ const CARRIED_EXTENSIONS: &[&str] = &[
     "cl_intel_subgroups_char",
     "cl_intel_subgroups_long",
     "cl_intel_subgroups_short",
+    "cl_khr_3d_image_writes",
     "cl_khr_byte_addressable_store",
+    "cl_khr_depth_images",
     "cl_khr_device_uuid",
     "cl_khr_expect_assume",
     "cl_khr_extended_bit_ops",
@@ -31,6 +33,7 @@ const CARRIED_EXTENSIONS: &[&str] = &[
     "cl_khr_global_int32_base_atomics",
     "cl_khr_global_int32_extended_atomics",
     "cl_khr_icd",
+    "cl_khr_image2d_from_buffer",
     "cl_khr_int64_base_atomics",
     "cl_khr_int64_extended_atomics",
     "cl_khr_integer_dot_product",
@@ -56,13 +59,7 @@ const CARRIED_EXTENSIONS: &[&str] = &[
 ];
 
 /// Features of OpenCL C that need what is not carried.
-const FEATURES_NOT_CARRIED: &[&str] = &[
-    "__opencl_c_3d_image_writes",
-    "__opencl_c_device_enqueue",
-    "__opencl_c_images",
-    "__opencl_c_pipes",
-    "__opencl_c_read_write_images",
-];
+const FEATURES_NOT_CARRIED: &[&str] = &["__opencl_c_device_enqueue"];
 
 /// Bytes of a `cl_name_version`: a version, then a name of 64 bytes.
 const NAME_VERSION: usize = 68;
@@ -168,32 +165,14 @@ fn size_of_absent(what: u32) -> Option<usize> {
         CL_DEVICE_ILS_WITH_VERSION | CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION => 0,
         // Empty texts.
         CL_DEVICE_IL_VERSION | CL_DEVICE_BUILT_IN_KERNELS => 1,
-        // Images and samplers; pipes; queues on the device; programs that are linked; sub-devices.
-        CL_DEVICE_IMAGE_SUPPORT
-        | CL_DEVICE_MAX_READ_IMAGE_ARGS
-        | CL_DEVICE_MAX_WRITE_IMAGE_ARGS
-        | CL_DEVICE_MAX_READ_WRITE_IMAGE_ARGS
-        | CL_DEVICE_MAX_SAMPLERS
-        | CL_DEVICE_IMAGE_PITCH_ALIGNMENT
-        | CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT
-        | CL_DEVICE_PIPE_SUPPORT
-        | CL_DEVICE_MAX_PIPE_ARGS
-        | CL_DEVICE_PIPE_MAX_ACTIVE_RESERVATIONS
-        | CL_DEVICE_PIPE_MAX_PACKET_SIZE
-        | CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
+        // Queues on the device; programs that are linked; sub-devices.
+        CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
         | CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE
         | CL_DEVICE_MAX_ON_DEVICE_QUEUES
         | CL_DEVICE_MAX_ON_DEVICE_EVENTS
         | CL_DEVICE_LINKER_AVAILABLE
         | CL_DEVICE_PARTITION_MAX_SUB_DEVICES => 4,
-        CL_DEVICE_IMAGE2D_MAX_WIDTH
-        | CL_DEVICE_IMAGE2D_MAX_HEIGHT
-        | CL_DEVICE_IMAGE3D_MAX_WIDTH
-        | CL_DEVICE_IMAGE3D_MAX_HEIGHT
-        | CL_DEVICE_IMAGE3D_MAX_DEPTH
-        | CL_DEVICE_IMAGE_MAX_BUFFER_SIZE
-        | CL_DEVICE_IMAGE_MAX_ARRAY_SIZE
-        | CL_DEVICE_SVM_CAPABILITIES
+        CL_DEVICE_SVM_CAPABILITIES
         | CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES
         | CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES
         | CL_DEVICE_PARTITION_PROPERTIES
@@ -209,8 +188,7 @@ mod tests {
 
     #[test]
     fn extensions_that_are_not_carried_are_left_out() {
-        let all =
-            "cl_khr_byte_addressable_store cl_khr_3d_image_writes  cl_khr_fp64 cl_khr_il_program";
+        let all = "cl_khr_byte_addressable_store cl_khr_gl_sharing  cl_khr_fp64 cl_khr_il_program";
         assert_eq!(
             carried_extensions(all),
             "cl_khr_byte_addressable_store cl_khr_fp64"

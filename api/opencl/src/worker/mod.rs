@@ -257,6 +257,10 @@ impl generated::ByHand for OpenCl {
         transfers::map_buffer(vendor, turn)
     }
 
+    fn clEnqueueMapImage(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+        transfers::map_image(vendor, turn)
+    }
+
     fn clEnqueueUnmapMemObject(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
         transfers::unmap(vendor, turn)
     }

@@ -5,21 +5,33 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 
 use weir_runtime::turn::{Answer, Made, Refused, Turn};
+use weir_wire::handle::Handle;
 
 use super::answer::{ask_number, unsupported};
 use super::generated::{Vendor, words};
 use crate::table::{constants::*, kinds};
+
+/// Bits of what is kept with an image, which are those of its element's size.
+const IMAGE: u64 = 31;
 
 /// What every command has.
 struct Command {
     queue: *mut c_void,
     /// The queue's note.
     note: u64,
-    buffer: *mut c_void,
-    offset: usize,
-    size: usize,
+    memory: *mut c_void,
+    part: Part,
     wait_count: u32,
     wait_list: *const *mut c_void,
+}
+
+/// The part of a memory object that a command is about.
+#[derive(Clone, Copy)]
+enum Part {
+    /// Of a buffer: where it begins, and bytes.
+    Bytes(usize, usize),
+    /// Of an image: its first element and extent; null if the program said none.
+    Elements(*const usize, *const usize),
 }
 
 impl Command {
@@ -31,49 +43,66 @@ impl Command {
         Ok(())
     }
 
-    /// Reads buffer memory into `to`.
+    /// Reads the memory object into `to`.
     fn read(
         &self,
         vendor: &Vendor,
         blocking: u32,
         to: *mut c_void,
     ) -> Result<(*mut c_void, i32), i32> {
-        let function = vendor.clEnqueueReadBuffer.ok_or(CL_INVALID_OPERATION)?;
+        let (queue, memory) = (self.queue, self.memory);
+        let (count, list) = (self.wait_count, self.wait_list);
         let mut event = null_mut();
-        // SAFETY: queue, buffer and events are this client's; `to` has `size` bytes, in the arena.
-        let error = unsafe {
-            function(
-                self.queue,
-                self.buffer,
-                blocking,
-                self.offset,
-                self.size,
-                to,
-                self.wait_count,
-                self.wait_list,
-                &mut event,
-            )
+        let error = match self.part {
+            Part::Bytes(offset, size) => {
+                let read = vendor.clEnqueueReadBuffer.ok_or(CL_INVALID_OPERATION)?;
+                // SAFETY: queue, buffer and events are this client's; `to` has `size` bytes, in the
+                // arena.
+                unsafe {
+                    read(
+                        queue, memory, blocking, offset, size, to, count, list, &mut event,
+                    )
+                }
+            }
+            Part::Elements(origin, region) => {
+                let read = vendor.clEnqueueReadImage.ok_or(CL_INVALID_OPERATION)?;
+                // SAFETY: as above; `to` has as many bytes as the elements of the region side by
+                // side, for that is the length that the spec gives it.
+                unsafe {
+                    read(
+                        queue, memory, blocking, origin, region, 0, 0, to, count, list, &mut event,
+                    )
+                }
+            }
         };
         Ok((event, error))
     }
 
-    /// Writes `from` to buffer memory, some time after the call.
+    /// Writes `from` to the memory object, some time after the call.
     fn write(&self, vendor: &Vendor, from: *const c_void) -> Result<(*mut c_void, i32), i32> {
-        let function = vendor.clEnqueueWriteBuffer.ok_or(CL_INVALID_OPERATION)?;
+        let (queue, memory) = (self.queue, self.memory);
+        let (count, list) = (self.wait_count, self.wait_list);
         let mut event = null_mut();
-        // SAFETY: as in `read`; the arena is mapped for as long as this process lives.
-        let error = unsafe {
-            function(
-                self.queue,
-                self.buffer,
-                CL_FALSE,
-                self.offset,
-                self.size,
-                from,
-                self.wait_count,
-                self.wait_list,
-                &mut event,
-            )
+        let error = match self.part {
+            Part::Bytes(offset, size) => {
+                let write = vendor.clEnqueueWriteBuffer.ok_or(CL_INVALID_OPERATION)?;
+                // SAFETY: as in `read`; the arena is mapped for as long as this process lives.
+                unsafe {
+                    write(
+                        queue, memory, CL_FALSE, offset, size, from, count, list, &mut event,
+                    )
+                }
+            }
+            Part::Elements(origin, region) => {
+                let write = vendor.clEnqueueWriteImage.ok_or(CL_INVALID_OPERATION)?;
+                // SAFETY: as above.
+                unsafe {
+                    write(
+                        queue, memory, CL_FALSE, origin, region, 0, 0, from, count, list,
+                        &mut event,
+                    )
+                }
+            }
         };
         Ok((event, error))
     }
@@ -89,17 +118,17 @@ impl Command {
         Ok((event, error))
     }
 
-    /// Whether the part of the buffer exists.
-    fn is_inside(&self, vendor: &Vendor) -> bool {
-        let Some(get) = vendor.clGetMemObjectInfo else {
+    /// Whether it is a part of a buffer that exists.
+    fn is_inside_buffer(&self, vendor: &Vendor) -> bool {
+        let (Part::Bytes(offset, size), Some(get)) = (self.part, vendor.clGetMemObjectInfo) else {
             return false;
         };
         // SAFETY: the buffer is this client's, and `ask_number` gives room for what it asks for.
-        let size = ask_number(&|size, value, size_ret| unsafe {
-            get(self.buffer, CL_MEM_SIZE, size, value, size_ret)
+        let whole = ask_number(&|room, value, room_ret| unsafe {
+            get(self.memory, CL_MEM_SIZE, room, value, room_ret)
         });
-        let end = self.offset.checked_add(self.size);
-        end.is_some_and(|end| self.size > 0 && size.is_ok_and(|size| end as u64 <= size))
+        let end = offset.checked_add(size);
+        end.is_some_and(|end| size > 0 && whole.is_ok_and(|whole| end as u64 <= whole))
     }
 
     /// Ends a call that gave the device a command with `event`, which to the program is a command of
@@ -138,9 +167,11 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     let mut command = Command {
         queue,
         note,
-        buffer: turn.handle(at::buffer, kinds::CL_MEM)?,
-        offset: turn.call.word(at::offset) as usize,
-        size: turn.call.word(at::cb) as usize,
+        memory: turn.handle(at::buffer, kinds::CL_MEM)?,
+        part: Part::Bytes(
+            turn.call.word(at::offset) as usize,
+            turn.call.word(at::cb) as usize,
+        ),
         wait_count: turn.call.word(at::num_events_in_wait_list) as u32,
         wait_list: turn.handles(at::event_wait_list, kinds::CL_EVENT)?,
     };
@@ -151,7 +182,7 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     turn.begin();
     let made = if flags & CL_MAP_WRITE_INVALIDATE_REGION == 0 {
         command.read(vendor, blocking, data)
-    } else if command.is_inside(vendor) {
+    } else if command.is_inside_buffer(vendor) {
         command
             .pass(vendor)
             .map(|made| wait(vendor, blocking, made))
@@ -161,9 +192,41 @@ pub(super) fn map_buffer(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     let made = made.map_err(|_| unsupported())?;
     let what = (CL_COMMAND_MAP_BUFFER, at::event, at::command_queue);
     command.given(vendor, turn, made, what);
+    mapped(made.1)
+}
+
+/// `clEnqueueMapImage`. Also what is to be overwritten is read: so the vendor judges the region.
+pub(super) fn map_image(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+    use words::clEnqueueMapImage as at;
+    turn.done_at(at::done);
+    let (queue, note) = turn.handle_and_note(at::command_queue, kinds::CL_COMMAND_QUEUE)?;
+    let mut command = Command {
+        queue,
+        note,
+        memory: turn.handle(at::image, kinds::CL_MEM)?,
+        part: Part::Elements(
+            turn.input(at::origin)?.cast(),
+            turn.input(at::region)?.cast(),
+        ),
+        wait_count: turn.call.word(at::num_events_in_wait_list) as u32,
+        wait_list: turn.handles(at::event_wait_list, kinds::CL_EVENT)?,
+    };
+    let blocking = turn.call.word(at::blocking_map) as u32;
+    let data = turn.output(at::data)?;
+    command.gate(turn, at::event_wait_list)?;
+    turn.begin();
+    let made = command.read(vendor, blocking, data);
+    let made = made.map_err(|_| unsupported())?;
+    let what = (CL_COMMAND_MAP_IMAGE, at::event, at::command_queue);
+    command.given(vendor, turn, made, what);
+    mapped(made.1)
+}
+
+/// What a map returns is not null if it went well; the guest library knows the address.
+fn mapped(error: i32) -> Made {
     Ok(Answer {
-        value: u64::from(made.1 == CL_SUCCESS),
-        error: made.1,
+        value: u64::from(error == CL_SUCCESS),
+        error,
     })
 }
 
@@ -183,12 +246,21 @@ pub(super) fn unmap(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     use words::clEnqueueUnmapMemObject as at;
     turn.done_at(at::done);
     let (queue, note) = turn.handle_and_note(at::command_queue, kinds::CL_COMMAND_QUEUE)?;
+    let memory = turn.handle(at::memobj, kinds::CL_MEM)?;
+    let kept = turn.kept(Handle(turn.call.word(at::memobj)));
+    let is_image = kept.is_some_and(|kept| kept & IMAGE != 0);
+    let (origin, region) = (turn.input(at::origin)?, turn.input(at::region)?);
+    let (origin, region): (*const usize, *const usize) = (origin.cast(), region.cast());
+    let part = match is_image {
+        true => Part::Elements(origin, region),
+        // SAFETY: both have three numbers: neither is optional, and the spec says their length.
+        false => unsafe { Part::Bytes(origin.read_unaligned(), region.read_unaligned()) },
+    };
     let mut command = Command {
         queue,
         note,
-        buffer: turn.handle(at::memobj, kinds::CL_MEM)?,
-        offset: turn.call.word(at::offset) as usize,
-        size: turn.call.word(at::size) as usize,
+        memory,
+        part,
         wait_count: turn.call.word(at::num_events_in_wait_list) as u32,
         wait_list: turn.handles(at::event_wait_list, kinds::CL_EVENT)?,
     };

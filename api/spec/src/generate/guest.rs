@@ -20,7 +20,10 @@ use quote::{format_ident, quote};
 use syn::Ident;
 
 use crate::Spec;
-use crate::model::{Callback, Carried, Failure, Fallback, Fold, Function, Param, Role, Type};
+use crate::expression::{Expression, Leaf};
+use crate::model::{
+    Callback, Carried, Contents, Failure, Fallback, Fold, Function, Param, Role, Split, Type,
+};
 
 /// Everything that the guest library needs of `spec`, as the text of a module.
 ///
@@ -255,6 +258,10 @@ fn entry(spec: &Spec, function: &Function) -> TokenStream {
         _ => {
             let arguments = encoded_params(function).map(|param| ident(&param.name));
             let call = quote!(unsafe { encode::#name(#(#arguments),*) });
+            let call = match function.split {
+                Some(split) => in_pieces(spec, function, split, call),
+                None => call,
+            };
             with_callback(spec, function, call)
         }
     };
@@ -288,6 +295,57 @@ fn folded(function: &Function, fold: Fold, each: &TokenStream) -> TokenStream {
             #bytes = unsafe { #bytes.byte_add(#len as usize) };
         }
     }
+}
+
+/// Makes `call` once for each piece. The last piece goes first, so that a transfer beyond its object's
+/// end fails before anything has happened.
+fn in_pieces(spec: &Spec, function: &Function, split: Split, call: TokenStream) -> TokenStream {
+    let name = |index: usize| ident(&function.params[index].name);
+    let (offset, len, blocking) = (name(split.offset), name(split.len), name(split.blocking));
+    let pieces = function.params.iter().filter_map(|param| {
+        let name = ident(&param.name);
+        match &param.role {
+            Role::Input {
+                contents: Contents::Bulk,
+                ..
+            }
+            | Role::Output { bulk: true, .. } => Some(quote! {
+                let #name = match #name.is_null() {
+                    true => #name,
+                    false => #name.wrapping_byte_add(piece.at as usize),
+                };
+            }),
+            Role::Input {
+                len: Some(Expression::Leaf(Leaf::Param(count))),
+                contents: Contents::Handles(kind),
+            } if Some(*kind) == spec.event => {
+                let count = ident(&function.params[*count].name);
+                Some(quote! {
+                    let (#count, #name) = match piece.is_first {
+                        true => (#count, #name),
+                        false => (0, std::ptr::null()),
+                    };
+                })
+            }
+            Role::New(new) if Some(new.kind) == spec.event => Some(quote! {
+                let #name = match piece.is_last {
+                    true => #name,
+                    false => std::ptr::null_mut(),
+                };
+            }),
+            _ => None,
+        }
+    });
+    quote!(by_hand::LIBRARY.current().and_then(|weir| {
+        weir_guest::call::in_pieces(weir, #len as u64, |piece| {
+            let #offset = #offset.wrapping_add(piece.at as _);
+            let #len = piece.len as _;
+            // There would be no room for all of them at once.
+            let #blocking = if piece.is_whole() { #blocking } else { 1 };
+            #(#pieces)*
+            #call
+        })
+    }))
 }
 
 /// Calls the program's callbacks back round `call`, as their parameters' roles say.

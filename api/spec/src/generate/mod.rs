@@ -16,8 +16,9 @@ fn values(spec: &Spec) -> TokenStream {
     let definitions = spec.definitions.iter().map(|d| d.to_rust());
     quote! {
         /// The spec's own functions. `None`: there is no such value.
-        #[allow(missing_docs, dead_code, unused_variables, unused_parens)]
+        #[allow(missing_docs, unused)]
         pub mod values {
+            use super::values;
             #(#definitions)*
         }
     }

@@ -67,7 +67,7 @@ pub fn generate(spec: &Spec) -> String {
         };
 
         /// The API's constants.
-        #[allow(missing_docs)]
+        #[allow(missing_docs, non_upper_case_globals)]
         pub mod constants {
             #(#constants)*
         }

@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 
 use super::pretty;
 use super::table::{Order, leaf_of_call, order, scalar_as};
-use crate::expression::{Expression, Leaf};
+use crate::expression::{Expression, Leaf, integer_type};
 use crate::model::*;
 
 /// Code that defines
@@ -283,6 +283,10 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
         .into_iter()
         .chain(others)
         .map(|(index, param)| input(spec, function, param, line == Some(index)));
+    let tight = function
+        .params
+        .iter()
+        .map(|param| tighten(spec, function, param));
     let arguments = function.params.iter().map(|p| format_ident!("{}", p.name));
     let error = match function.failure {
         Failure::Out(_) => quote!(let mut error: i32 = 0;),
@@ -340,6 +344,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
             #done
             #error
             #(#inputs)*
+            #(#tight)*
             let Some(function) = vendor.#name else {
                 return Err(Refused(#unsupported));
             };
@@ -391,12 +396,22 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
     let ty = &param.ty;
     let word = param.word;
     let value = match &param.role {
-        Role::Scalar => scalar_as(param),
+        Role::Scalar => match &param.passed_as {
+            Some(passed) => {
+                let value = integer(spec, function, passed);
+                quote!(#value as #ty)
+            }
+            None => scalar_as(param),
+        },
         Role::Handle(kind) if is_line => {
             return quote!(let (#name, line_note) = turn.handle_and_note(#word, #kind)?;);
         }
         Role::Handle(kind) => quote!(turn.handle(#word, #kind)?),
         Role::Input { contents, .. } => match contents {
+            Contents::Plain if has_pitches(function, &param.name) => {
+                let size = spec.element_size(&param.resolved) as usize;
+                cast(param, quote!(turn.records(#word, #size, &[])?.cast_const()))
+            }
             Contents::Plain => cast(param, quote!(turn.input(#word)?)),
             Contents::Bulk => cast(param, quote!(turn.bulk_input(#word)?)),
             Contents::Records(index) => {
@@ -495,6 +510,73 @@ fn cast(param: &Param, pointer: TokenStream) -> TokenStream {
     match param.resolved {
         Type::Pointer { mutable: true, .. } => quote!(#pointer.cast_mut().cast()),
         _ => quote!(#pointer.cast()),
+    }
+}
+
+/// Whether a structure has the pitches of some bulk data among its fields, so that it is written to.
+fn has_pitches(function: &Function, name: &str) -> bool {
+    let shapes = function.params.iter().filter_map(|p| p.shape.as_ref());
+    shapes.flat_map(|shape| &shape.pitches).any(|pitch| {
+        matches!(pitch, Expression::Leaf(Leaf::Field(f)) if function.params[f.param].name == name)
+    })
+}
+
+/// Code that tells the vendor that nothing lies between the rows and slices of shaped data.
+fn tighten(spec: &Spec, function: &Function, param: &Param) -> TokenStream {
+    let Some(shape) = &param.shape else {
+        return quote!();
+    };
+    let name = format_ident!("{}", param.name);
+    let of = |index: usize| {
+        let param = &function.params[index];
+        (format_ident!("{}", param.name), &param.ty)
+    };
+    let tight = shape.tight().map(|pitch| number(spec, function, &pitch, 1));
+    let pitches = shape
+        .pitches
+        .iter()
+        .zip(tight)
+        .map(|(pitch, tight)| match pitch {
+            Expression::Leaf(Leaf::Param(index)) => {
+                let (pitch, ty) = of(*index);
+                quote!(let #pitch: #ty = if #name.is_null() { #pitch } else { #tight as #ty };)
+            }
+            Expression::Leaf(Leaf::Field(field)) => {
+                let (structure, _) = of(field.param);
+                let offset = field.offset as usize;
+                let ty = integer_type(field.bytes, field.signed);
+                quote! {
+                    if !#name.is_null() && !#structure.is_null() {
+                        let structure = #structure.cast_mut().cast::<u8>();
+                        let tight = #tight as #ty;
+                        unsafe { structure.add(#offset).cast::<#ty>().write_unaligned(tight) };
+                    }
+                }
+            }
+            _ => quote!(),
+        });
+    let origin = shape.origin.map(|index| {
+        let (origin, ty) = of(index);
+        quote! {
+            let #origin: #ty = match #name.is_null() {
+                true => #origin,
+                false => const { &[0u64; 3] }.as_ptr().cast(),
+            };
+        }
+    });
+    quote!(#(#pitches)* #origin)
+}
+
+/// Code for a mathematical integer, of type `i128`; a call for which it has no value is refused.
+fn integer(spec: &Spec, function: &Function, expression: &Expression) -> TokenStream {
+    let malformed = spec.errors.malformed;
+    let value = expression.to_rust(&mut |leaf| leaf_of_call(spec, function, leaf));
+    quote! {
+        (|call: &Call<'_>, kept: Kept<'_>| -> Option<i128> { Some(#value) })(
+            &call,
+            &|handle| session.objects.kept(handle),
+        )
+        .ok_or(Refused(#malformed))?
     }
 }
 

@@ -1,6 +1,6 @@
-//! Buffers: what the guest keeps of them.
+//! Memory objects: what the guest keeps of them.
 //!
-//! The host cannot work in a guest program's memory. A buffer that is to use the program's memory is
+//! The host cannot work in a guest program's memory. An object that is to use the program's memory is
 //! therefore one that begins as its copy; mapping it copies to and from the program's memory, which
 //! is all that OpenCL promises. What a program can ask about it is answered as if it were the memory
 //! itself.
@@ -9,27 +9,33 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use weir_guest::Code;
-use weir_guest::call::Bulk;
 use weir_guest::memory::Region;
-use weir_guest::objects::Object;
+use weir_guest::objects::{Lent, Object};
 
 use super::callbacks::AtEnd;
-use super::transfers::{fill_new, largest_piece};
-use super::{LIBRARY, answer, code, object, pointer, status};
+use super::{LIBRARY, answer, code, object, status};
 use crate::generated::{
-    CL_INVALID_HOST_PTR, CL_INVALID_VALUE, CL_MEM_ALLOC_HOST_PTR, CL_MEM_ASSOCIATED_MEMOBJECT,
-    CL_MEM_COPY_HOST_PTR, CL_MEM_FLAGS, CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT, CL_MEM_OFFSET,
-    CL_MEM_SIZE, CL_MEM_USE_HOST_PTR, cl_context, cl_int, cl_mem, cl_mem_flags, cl_mem_info,
-    cl_mem_properties, cl_uint, encode, kind,
+    CL_IMAGE_ROW_PITCH, CL_INVALID_VALUE, CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_COPY_HOST_PTR,
+    CL_MEM_FLAGS, CL_MEM_HOST_PTR, CL_MEM_MAP_COUNT, CL_MEM_OFFSET, CL_MEM_SIZE, CL_MEM_TYPE,
+    CL_MEM_USE_HOST_PTR, cl_int, cl_mem, cl_mem_flags, cl_mem_info, cl_mem_object_type, cl_uint,
+    encode, kind,
 };
 
-/// What the guest knows of a buffer.
+/// Bits of what is kept with an image that are the bytes of an element; of a buffer, they are 0.
+pub const ELEMENT: u64 = 31;
+
+/// What the guest knows of a buffer or an image.
 #[derive(Debug)]
 pub struct Buffer {
+    /// What it is.
+    pub kind: cl_mem_object_type,
     /// Bytes.
     pub size: usize,
     /// The program's memory that it is to use, or null.
     pub host: HostMemory,
+    /// Bytes from one row to the next and from one slice to the next there; 0: nothing is between
+    /// them.
+    pub pitches: [u64; 2],
     /// Its mapped parts.
     pub maps: Vec<Map>,
     /// Called when it is gone.
@@ -40,135 +46,85 @@ pub struct Buffer {
 #[derive(Clone, Copy, Debug)]
 pub struct HostMemory(pub *mut u8);
 
-// SAFETY: the program has promised that it stays valid as long as the buffer, from any thread.
+// SAFETY: the program has promised that it stays valid as long as the object, from any thread.
 unsafe impl Send for HostMemory {}
 
-/// A mapped part of a buffer.
+/// A mapped part of a memory object.
 #[derive(Clone, Debug)]
 pub struct Map {
     /// Where the program sees it.
     pub address: usize,
-    /// Where it begins in the buffer.
-    pub offset: usize,
-    /// Bytes.
-    pub size: usize,
+    /// Where it begins: a byte of a buffer, or column, row and slice of an image.
+    pub origin: [usize; 3],
+    /// How much of it there is, in the same units.
+    pub extent: [usize; 3],
     /// Whether the program may write it.
     pub writable: bool,
     /// The arena memory that it lies in; `None` if it lies in the program's own.
     pub region: Option<Arc<Region>>,
 }
 
-pub unsafe extern "C" fn clCreateBuffer(
-    context: cl_context,
-    flags: cl_mem_flags,
-    size: usize,
-    host_ptr: *mut c_void,
-    errcode_ret: *mut cl_int,
-) -> cl_mem {
-    // SAFETY: the program answers for its pointers.
-    unsafe {
-        let made = create(context, flags, size, host_ptr, |flags, host| {
-            encode::clCreateBuffer(context, flags, size, host)
-        });
-        pointer(made, errcode_ret)
-    }
-}
-
-pub unsafe extern "C" fn clCreateBufferWithProperties(
-    context: cl_context,
-    properties: *const cl_mem_properties,
-    flags: cl_mem_flags,
-    size: usize,
-    host_ptr: *mut c_void,
-    errcode_ret: *mut cl_int,
-) -> cl_mem {
-    // SAFETY: the program answers for its pointers.
-    unsafe {
-        let made = create(context, flags, size, host_ptr, |flags, host| {
-            encode::clCreateBufferWithProperties(context, properties, flags, size, host)
-        });
-        pointer(made, errcode_ret)
-    }
-}
-
-/// # Safety
-/// `host_ptr` must be null or valid for reading `size` bytes.
-unsafe fn create(
-    context: cl_context,
-    flags: cl_mem_flags,
-    size: usize,
-    host_ptr: *mut c_void,
-    make: impl FnOnce(cl_mem_flags, Bulk) -> Result<cl_mem, Code>,
-) -> Result<cl_mem, Code> {
-    let uses = flags & CL_MEM_USE_HOST_PTR != 0;
-    let copies = flags & CL_MEM_COPY_HOST_PTR != 0;
-    if uses && (copies || flags & CL_MEM_ALLOC_HOST_PTR != 0) {
-        return Err(code(CL_INVALID_VALUE));
-    }
-    if !host_ptr.is_null() && !uses && !copies {
-        return Err(code(CL_INVALID_HOST_PTR));
-    }
-    let sent = match uses {
-        true => flags & !CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR,
-        false => flags,
-    };
-    let weir = LIBRARY.current()?;
-    let made = if host_ptr.is_null() || size <= largest_piece(weir) {
-        make(sent, Bulk::line(host_ptr))?
-    } else {
-        let made = make(sent & !CL_MEM_COPY_HOST_PTR, Bulk::line(std::ptr::null()))?;
-        // SAFETY: so the caller says.
-        if let Err(error) = unsafe { fill_new(context, made, size, host_ptr) } {
-            // SAFETY: it was made just now.
-            unsafe { encode::clReleaseMemObject(made)? };
-            return Err(error);
-        }
-        made
-    };
-    let host = if uses {
-        host_ptr.cast()
-    } else {
-        std::ptr::null_mut()
-    };
-    let object = object(weir, made, kind::CL_MEM)?;
-    *object.extra() = Some(Box::new(Buffer {
-        size,
-        host: HostMemory(host),
-        maps: Vec::new(),
-        at_end: AtEnd::default(),
-    }));
-    Ok(made)
-}
-
-/// Does something with what is known of a buffer; finds it out first if it is not known yet, as of a
-/// part of another buffer.
+/// Does something with what is known of a memory object; finds it out first if it is not known yet.
 pub fn with_buffer<T>(object: &Object, f: impl FnOnce(&mut Buffer) -> T) -> Result<T, Code> {
-    if object.extra().is_none() {
-        let found = look_up(object)?;
-        object.extra().get_or_insert_with(|| Box::new(found));
+    let (known, lent) = match &*object.extra() {
+        None => (false, None),
+        Some(extra) => (extra.is::<Buffer>(), extra.downcast_ref::<Lent>().copied()),
+    };
+    if !known {
+        let found = look_up(object, lent)?;
+        let mut extra = object.extra();
+        if !extra.as_ref().is_some_and(|extra| extra.is::<Buffer>()) {
+            *extra = Some(Box::new(found));
+        }
     }
     let mut extra = object.extra();
     let buffer = extra.as_mut().and_then(|extra| extra.downcast_mut());
     buffer.map(f).ok_or(code(CL_INVALID_VALUE))
 }
 
-fn look_up(part: &Object) -> Result<Buffer, Code> {
-    let size = ask(part, CL_MEM_SIZE)?;
-    let whole = ask(part, CL_MEM_ASSOCIATED_MEMOBJECT)?;
-    let whole = std::ptr::with_exposed_provenance(whole);
-    let mut host = std::ptr::null_mut();
-    if let Some(whole) = LIBRARY.current()?.objects.find(whole, kind::CL_MEM) {
-        let base = with_buffer(whole, |buffer| buffer.host.0)?;
-        if !base.is_null() {
-            host = base.wrapping_add(ask(part, CL_MEM_OFFSET)?);
-        }
-    }
+fn look_up(object: &Object, lent: Option<Lent>) -> Result<Buffer, Code> {
+    let (host, pitches) = match lent {
+        Some(lent) => (lent.address.cast_mut().cast(), lent.pitches),
+        None => part_of(object)?,
+    };
     Ok(Buffer {
-        size,
+        kind: ask(object, CL_MEM_TYPE)? as cl_mem_object_type,
+        size: ask(object, CL_MEM_SIZE)?,
         host: HostMemory(host),
+        pitches,
         maps: Vec::new(),
         at_end: AtEnd::default(),
     })
+}
+
+/// The program's memory of an object that is a part of another, and its pitches.
+fn part_of(part: &Object) -> Result<(*mut u8, [u64; 2]), Code> {
+    let whole = ask(part, CL_MEM_ASSOCIATED_MEMOBJECT)?;
+    let whole = std::ptr::with_exposed_provenance(whole);
+    let Some(whole) = LIBRARY.current()?.objects.find(whole, kind::CL_MEM) else {
+        return Ok((std::ptr::null_mut(), [0; 2]));
+    };
+    let base = with_buffer(whole, |buffer| buffer.host.0)?;
+    if base.is_null() {
+        return Ok((base, [0; 2]));
+    }
+    let row_pitch = match part.kept() & ELEMENT {
+        0 => 0,
+        _ => image_number(part, CL_IMAGE_ROW_PITCH)?,
+    };
+    let base = base.wrapping_add(ask(part, CL_MEM_OFFSET)?);
+    Ok((base, [row_pitch as u64, 0]))
+}
+
+/// Asks the host for a number that only images have.
+pub fn image_number(object: &Object, query: cl_uint) -> Result<usize, Code> {
+    let (mut value, mut size) = (0_usize, 0);
+    // SAFETY: both pointers are to variables of this function, with room for as much as is asked.
+    unsafe {
+        let value = (&raw mut value).cast();
+        encode::clGetImageInfo(object.address(), query, 8, value, &mut size)?;
+    }
+    Ok(value)
 }
 
 /// Asks the host for a number or a handle.

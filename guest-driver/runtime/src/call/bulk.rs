@@ -37,6 +37,35 @@ impl Bulk {
         }
     }
 
+    /// Rows of bytes in slices: `extent` says how many bytes, rows and slices, `pitches` how far apart
+    /// rows and slices are (0: side by side), `origin` at which byte, row and slice they begin. `None`
+    /// if pitches or origin cannot be.
+    ///
+    /// # Safety
+    /// `origin` must be null or valid for reading three numbers.
+    pub unsafe fn rows(
+        address: *const c_void,
+        extent: [u64; 3],
+        pitches: [u64; 2],
+        origin: *const [usize; 3],
+    ) -> Option<Bulk> {
+        let origin = match origin.is_null() {
+            true => [0; 3],
+            // SAFETY: so the caller says.
+            false => unsafe { origin.read_unaligned() },
+        };
+        if address.is_null() || extent.contains(&0) {
+            return Some(Bulk::line(address));
+        }
+        let (offset, shape) = placed(extent, pitches, origin)?;
+        Some(Bulk::shaped(address.wrapping_byte_add(offset), shape))
+    }
+
+    /// Where the program has it.
+    pub fn address(&self) -> *const c_void {
+        self.address.cast_const().cast()
+    }
+
     /// Bytes that lie in `region` of the arena already, which stays in use until the transfer is
     /// complete.
     pub fn region(weir: &Connection, region: Arc<Region>) -> Bulk {
@@ -59,6 +88,36 @@ impl Bulk {
             Some(_) => None,
         }
     }
+}
+
+/// Where a shape begins, and what it is.
+fn placed(extent: [u64; 3], pitches: [u64; 2], origin: [usize; 3]) -> Option<(usize, Shape)> {
+    let number = |value: u64| usize::try_from(value).ok();
+    let [row, rows, slices] = extent.map(number);
+    let (row, rows, slices) = (row?, rows?, slices?);
+    let [row_pitch, slice_pitch] = pitches.map(number);
+    let row_pitch = Some(row_pitch?).filter(|pitch| *pitch != 0).unwrap_or(row);
+    let slice = rows.checked_mul(row_pitch)?;
+    let slice_pitch = Some(slice_pitch?)
+        .filter(|pitch| *pitch != 0)
+        .unwrap_or(slice);
+    if row_pitch < row || slice_pitch < slice {
+        return None;
+    }
+    let shape = Shape {
+        row,
+        rows,
+        slices,
+        row_pitch,
+        slice_pitch,
+    };
+    let spread = slices.checked_mul(slice_pitch)?;
+    let offset = origin[2]
+        .checked_mul(slice_pitch)?
+        .checked_add(origin[1].checked_mul(row_pitch)?)?
+        .checked_add(origin[0])?;
+    let end = offset.checked_add(spread)?;
+    (end <= isize::MAX as usize).then_some((offset, shape))
 }
 
 impl Call {
@@ -157,6 +216,31 @@ impl Call {
                 // SAFETY: the range was checked; whoever made the call answers for the target.
                 unsafe { target.shape.spread(from.as_ptr(), target.address) };
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pitches_of_zero_mean_side_by_side() {
+        let (offset, shape) = placed([4, 5, 6], [0, 0], [1, 2, 3]).unwrap();
+        assert_eq!((shape.row_pitch, shape.slice_pitch), (4, 20));
+        assert_eq!(offset, 3 * 20 + 2 * 4 + 1);
+        assert_eq!(shape.len(), 4 * 5 * 6);
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_are_refused() {
+        for (extent, pitches) in [
+            ([8, 1, 1], [7, 0]),
+            ([8, 2, 1], [8, 15]),
+            ([u64::MAX, 2, 1], [0, 0]),
+            ([8, u64::MAX, 1], [8, 0]),
+        ] {
+            assert_eq!(placed(extent, pitches, [0; 3]), None);
         }
     }
 }

@@ -56,6 +56,7 @@ impl Encoder<'_> {
             .iter()
             .enumerate()
             .map(|(index, param)| self.get(index, param));
+        let lends = self.lends();
         let counts = self.counts();
         let (result, value) = match (&function.new, function.failure) {
             (Some(_), _) => (quote!(*mut c_void), quote!(made.address())),
@@ -77,6 +78,7 @@ impl Encoder<'_> {
                 #new
                 #keeps
                 #beside
+                #lends
                 #settings
                 #send
                 #(#gets)*
@@ -128,10 +130,11 @@ impl Encoder<'_> {
                 len, bulk: true, ..
             } => {
                 let len = self.length(len, &name, param);
-                let bulk = self.bulk(&name);
+                let bulk = self.bulk(param);
                 quote! {
                     let len = #len;
-                    unsafe { call.bulk_output(#word, #bulk, len, #optional)? };
+                    let bulk = #bulk;
+                    unsafe { call.bulk_output(#word, bulk, len, #optional)? };
                 }
             }
             Role::Output { len, .. } => {
@@ -199,8 +202,12 @@ impl Encoder<'_> {
             }
             Contents::Plain => quote!(call.input(#word, #name.cast(), len, #optional)?),
             Contents::Bulk => {
-                let bulk = self.bulk(&name);
-                quote!(call.bulk_input(#word, #bulk, len, #optional)?)
+                let bulk = self.bulk(param);
+                return quote! {
+                    let len = #len;
+                    let bulk = #bulk;
+                    unsafe { call.bulk_input(#word, bulk, len, #optional)? };
+                };
             }
             Contents::Records(structure) => {
                 let size = self.spec.structs[*structure].size as usize;
@@ -236,12 +243,70 @@ impl Encoder<'_> {
         }
     }
 
-    fn bulk(&self, name: &Ident) -> TokenStream {
-        if by_hand(self.function) {
-            quote!(#name)
+    fn bulk(&self, param: &Param) -> TokenStream {
+        let name = ident(&param.name);
+        let Some(shape) = param.shape.as_ref().filter(|_| !by_hand(self.function)) else {
+            return match by_hand(self.function) {
+                true => quote!(#name),
+                false => quote!(Bulk::line(#name.cast())),
+            };
+        };
+        let [row, rows, slices] = shape.extent.each_ref().map(|e| self.value(e));
+        let [row_pitch, slice_pitch] = shape.pitches.each_ref().map(|e| self.value(e));
+        let origin = match shape.origin {
+            Some(index) => {
+                let origin = ident(&self.function.params[index].name);
+                quote!(#origin.cast())
+            }
+            None => quote!(std::ptr::null()),
+        };
+        let invalid = super::integer(shape.invalid.into());
+        quote!(if #name.is_null() {
+            Bulk::line(std::ptr::null())
         } else {
-            quote!(Bulk::line(#name.cast()))
-        }
+            let (extent, pitches) = ([#row, #rows, #slices], [#row_pitch, #slice_pitch]);
+            let rows = unsafe { Bulk::rows(#name.cast(), extent, pitches, #origin) };
+            rows.ok_or(Code(#invalid))?
+        })
+    }
+
+    /// Remembers where the memory is that the program has lent a new object.
+    fn lends(&self) -> TokenStream {
+        let made = match (
+            &self.function.new,
+            self.function
+                .params
+                .iter()
+                .find(|p| matches!(p.role, Role::New(_))),
+        ) {
+            (Some(_), _) => quote!(Some(made)),
+            (None, Some(param)) => {
+                let object = object(&param.name);
+                quote!(#object)
+            }
+            (None, None) => return quote!(),
+        };
+        let lends = self.function.params.iter().filter_map(|param| {
+            let lent = self.holds_true(param.lent.as_ref()?);
+            let name = ident(&param.name);
+            let address = match by_hand(self.function) {
+                true => quote!(#name.address()),
+                false => quote!(#name.cast_const().cast()),
+            };
+            let pitches = match &param.shape {
+                Some(shape) => {
+                    let pitches = shape.pitches.each_ref().map(|e| self.value(e));
+                    quote!([#(#pitches),*])
+                }
+                None => quote!([0; 2]),
+            };
+            Some(quote! {
+                if let (Some(object), true) = (#made, #lent) {
+                    object.lend(#address, #pitches);
+                }
+            })
+        });
+        quote!(#(#lends)*)
     }
 
     fn required(&self, param: &Param) -> TokenStream {
