@@ -581,7 +581,8 @@ unsafe extern "C" {
     #[common]
     fn parameters(
         #[error] errcode_ret: *mut cl_int,
-        #[arg(len(num_events_in_wait_list), optional)] event_wait_list: *const cl_event,
+        #[arg(len(num_events_in_wait_list), optional, invalid(CL_INVALID_EVENT_WAIT_LIST))]
+        event_wait_list: *const cl_event,
         #[arg(new(parent = command_queue), optional)] event: *mut cl_event,
         #[arg(len(param_value_size), written(*param_value_size_ret), optional)]
         param_value: *mut c_void,
@@ -892,12 +893,11 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_kernel;
 
-    #[local]
     fn clCreateKernelsInProgram(
         program: cl_program,
         num_kernels: cl_uint,
-        kernels: *mut cl_kernel,
-        num_kernels_ret: *mut cl_uint,
+        #[arg(new(parent = program), len(num_kernels), optional)] kernels: *mut cl_kernel,
+        #[arg(len(1), optional)] num_kernels_ret: *mut cl_uint,
     ) -> cl_int;
 
     #[call(queued, retains(kernel))]

@@ -607,6 +607,37 @@ impl<'a> Turn<'a> {
         self.write(word + 2, &answer);
     }
 
+    /// Lets the handles that are proposed in the list at `word` stand for the objects of `list`, and
+    /// writes the handles of those that there are where the answer goes.
+    ///
+    /// # Safety
+    ///
+    /// `list` is null or has as many pointers as handles are proposed, null for what was not made.
+    pub unsafe fn bind_list(
+        &mut self,
+        word: usize,
+        kind: usize,
+        list: *const *mut c_void,
+        named: bool,
+    ) {
+        let mut answer = Vec::new();
+        for (index, proposed) in weir_wire::check::handle_list(&self.call, word).enumerate() {
+            let pointer = match list.is_null() {
+                true => std::ptr::null_mut(),
+                // SAFETY: the caller says that there are as many.
+                false => unsafe { list.add(index).read() },
+            };
+            self.bind_handle(proposed, kind, pointer, 0, named);
+            let made = if pointer.is_null() {
+                Handle::NULL
+            } else {
+                proposed
+            };
+            answer.extend_from_slice(&made.0.to_le_bytes());
+        }
+        self.write(word + 2, &answer);
+    }
+
     fn bind_handle(
         &mut self,
         handle: Handle,

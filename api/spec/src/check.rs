@@ -20,8 +20,8 @@ pub(crate) fn lacks(spec: &Spec, ty: &Type) -> String {
             "is a pointer to pointers: say #[strings(count)] or #[strings(count, lengths)]".into()
         }
         (true, Type::Handle(kind)) => format!(
-            "is written with a {name}: say #[new(parent = …)] if the call makes it, or \
-             #[found(count)] if it may be known already",
+            "is written with a {name}: say #[new(parent = …)] if the call makes it (and \
+             #[len(…)] if it makes several), or #[found(count)] if it may be known already",
             name = spec.kinds[*kind].name
         ),
         (false, Type::Handle(_)) => "is an array of handles without a length: say #[len(…)]".into(),
@@ -175,7 +175,9 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
             }
             vec![len]
         }
-        Role::Found { len, .. } | Role::HandleOrBytes { len } => vec![len],
+        Role::Found { len, .. } | Role::NewList { len, .. } | Role::HandleOrBytes { len } => {
+            vec![len]
+        }
         _ => Vec::new(),
     };
     let mut expressions = expressions.into_iter();

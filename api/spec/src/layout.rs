@@ -12,7 +12,7 @@ pub(crate) fn lay_out(function: &mut Function) {
     let mut next = 0;
     for param in &mut function.params {
         param.word = next;
-        if let Role::New(new) = &mut param.role {
+        if let Role::New(new) | Role::NewList { new, .. } = &mut param.role {
             new.word = next;
         }
         next += param.role.words();

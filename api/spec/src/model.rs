@@ -219,6 +219,7 @@ impl Function {
                 }
                 Role::Output { len, .. }
                 | Role::Found { len, .. }
+                | Role::NewList { len, .. }
                 | Role::HandleOrBytes { len } => {
                     all.push(len);
                 }
@@ -322,6 +323,8 @@ pub struct Param {
     pub role: Role,
     /// Whether the program may pass null.
     pub optional: bool,
+    /// The error for what names no object here, if it is not that of the kind of object.
+    pub invalid: Option<i64>,
     /// Whether it is not in the C prototype: hand-written guest code passes it to the encoder.
     pub extra: bool,
     /// How its bulk data lies in the program's memory; `None`: in one piece.
@@ -404,6 +407,13 @@ pub enum Role {
     /// One word: the proposed handle of an object that the call makes and stores here; null if the
     /// program passes null.
     New(New),
+    /// Four words: proposed handles of objects that the call makes, and where the answer goes.
+    NewList {
+        /// What each of them is.
+        new: New,
+        /// How many there is room for.
+        len: Expression,
+    },
     /// Four words: proposed handles of objects that the call finds, and where the answer goes.
     Found {
         /// Their kind.
@@ -437,7 +447,7 @@ impl Role {
             Role::Scalar | Role::Handle(_) | Role::New(_) => 1,
             Role::Input { .. } | Role::Output { .. } | Role::Error => 2,
             Role::HandleOrBytes { .. } => 3,
-            Role::Found { .. } => 4,
+            Role::NewList { .. } | Role::Found { .. } => 4,
             Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => 0,
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct Names<'a> {
 struct Said {
     len: Option<Expression>,
     optional: bool,
+    invalid: Option<i64>,
     extra: bool,
     bulk: bool,
     input: bool,
@@ -442,6 +443,12 @@ impl Names<'_> {
                 self.param_attribute(&attribute, declared, &mut said)?;
             }
         }
+        // Several objects, if there is a length.
+        if let (Some(Role::New(new)), Some(_)) = (&said.role, &said.len)
+            && let Some(len) = said.len.take()
+        {
+            said.role = Some(Role::NewList { new: *new, len });
+        }
         let role = match is_command {
             true => said
                 .role
@@ -460,6 +467,7 @@ impl Names<'_> {
             resolved: declared.resolved.clone(),
             role,
             optional: said.optional,
+            invalid: said.invalid,
             extra: said.extra,
             shape: said.shape,
             passed_as: said.passed_as,
@@ -477,6 +485,10 @@ impl Names<'_> {
         match attribute.name.as_str() {
             "len" => said.len = Some(self.expression(attribute)?),
             "optional" => said.optional = self.plain(attribute)?,
+            "invalid" => {
+                let error = self.reader.number(&self.reader.argument(attribute)?)?;
+                said.invalid = Some(error as i64);
+            }
             "input" => said.input = self.plain(attribute)?,
             "extra" => said.extra = self.plain(attribute)?,
             "bulk" => said.bulk = self.plain(attribute)?,

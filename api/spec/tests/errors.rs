@@ -46,7 +46,7 @@ fn what_a_pointer_lacks() {
         (
             "fn f(q: *mut queue) -> i32;",
             "1:6: parameter `q` is written with a queue: say #[new(parent = …)] if the call makes \
-             it, or #[found(count)] if it may be known already",
+             it (and #[len(…)] if it makes several), or #[found(count)] if it may be known already",
         ),
         (
             "fn f(s: *mut *const c_char) -> i32;",

@@ -46,6 +46,13 @@ unsafe extern "C" {
 
     #[call(queued, releases(q))]
     fn free(q: queue) -> i32;
+
+    fn split(
+        q: queue,
+        n: u32,
+        #[arg(new(parent = q), len(n), optional)] parts: *mut queue,
+        #[arg(len(n), invalid(BUSY))] after: *const event,
+    ) -> i32;
 }"#;
 
 fn spec() -> Spec {
@@ -147,5 +154,24 @@ fn what_is_generated_is_rust() {
     }
     let page = weir_spec::generate::coverage::generate(&spec, &|name| vec![format!("t_{name}")]);
     assert!(page.contains("| `odd` | no: `BUSY` | | |"), "{page}");
-    assert!(page.contains("Of 6 functions, 5 are carried"), "{page}");
+    assert!(page.contains("Of 7 functions, 6 are carried"), "{page}");
+}
+
+#[test]
+fn several_objects_are_made_where_there_is_a_length() {
+    let spec = spec();
+    let split = spec.functions.iter().find(|f| f.name == "split");
+    let split = split.expect("it is described");
+    assert_eq!(words(split), [0, 1, 2, 6]);
+    let Role::NewList { new, .. } = &split.params[2].role else {
+        panic!("{:?}", split.params[2].role);
+    };
+    assert_eq!((new.kind, new.parent, new.word), (0, Some(0), 2));
+    assert_eq!(split.params[3].invalid, Some(-9));
+    let table = weir_spec::generate::table::generate(&spec);
+    let made = "Passing::NewArray { kind: 0usize, found: false, parent: Some(Parent { word: 0usize, first: None, }),";
+    let spaceless = |text: &str| text.split_whitespace().collect::<String>();
+    assert!(spaceless(&table).contains(&spaceless(made)), "{table}");
+    let guest = spaceless(&weir_spec::generate::guest::generate(&spec));
+    assert!(guest.contains("Code(-7){Code(-9)}"));
 }

@@ -321,11 +321,16 @@ pub fn handles<E>(
                     )?;
                 }
             }
-            Passing::NewArray { kind, .. } => {
+            Passing::NewArray {
+                kind,
+                found,
+                parent,
+                ..
+            } => {
                 let usage = Use::New {
                     kind: *kind,
-                    parent: Handle::NULL,
-                    found: true,
+                    parent: parent_of(call, *parent),
+                    found: *found,
                 };
                 for named in handle_list(call, param.word) {
                     f(named, usage)?;

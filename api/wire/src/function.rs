@@ -125,11 +125,15 @@ pub enum Passing {
         /// The handle that it belongs to.
         parent: Option<Parent>,
     },
-    /// Four words: a reference to proposed handles (inline, 8 bytes each) for objects that may or
-    /// may not be known already, and one to where in the arena the answer goes (8 bytes each).
+    /// Four words: a reference to proposed handles (inline, 8 bytes each), and one to where in the
+    /// arena the answer goes (8 bytes each).
     NewArray {
         /// Kind of the objects.
         kind: usize,
+        /// Whether they may be known already; such objects stay. Else the call makes them.
+        found: bool,
+        /// The handle that each of them belongs to.
+        parent: Option<Parent>,
         /// Bytes of the answer.
         len: Expression,
     },

@@ -112,6 +112,8 @@ static API: Api = Api {
                     true,
                     Passing::NewArray {
                         kind: 0,
+                        found: true,
+                        parent: None,
                         len: times_eight,
                     },
                 ),

@@ -54,7 +54,7 @@ struct Work {
     inputs: Vec<Region>,
     /// Handles of objects that the call makes.
     proposed: Vec<Handle>,
-    /// Handles for objects that the call may find.
+    /// Handles for lists of objects that the call may find or make.
     found: Vec<Handle>,
     bulk: Option<InArena>,
 }
@@ -213,12 +213,19 @@ impl Call {
         object.ok_or(Code(self.weir.face.errors.quota))
     }
 
-    /// Proposes handles for `count` objects (at most [`MAX_FOUND`]) that the call may find.
-    pub fn found(&mut self, index: usize, kind: usize, count: u64) -> Result<OutputId, Code> {
+    /// Proposes handles for `count` objects (at most [`MAX_FOUND`]) that the call may find or make;
+    /// they belong to `parent`.
+    pub fn new_objects(
+        &mut self,
+        index: usize,
+        kind: usize,
+        count: u64,
+        parent: Option<&Object>,
+    ) -> Result<OutputId, Code> {
         let at = self.work.command.len();
         self.inline(index, 8 * count.min(MAX_FOUND) as usize)?;
         for i in 0..count.min(MAX_FOUND) as usize {
-            let handle = self.propose(kind, None)?.handle();
+            let handle = self.propose(kind, parent)?.handle();
             self.work.found.push(handle);
             self.work.command[at + 8 * i..][..8].copy_from_slice(&handle.0.to_le_bytes());
         }

@@ -282,7 +282,7 @@ impl<'a, 'b> Maker<'a, 'b> {
                 let (argument, seen) = self.new_object(new, null);
                 plain(argument, seen)
             }
-            Role::Found { len, .. } => {
+            Role::Found { len, .. } | Role::NewList { len, .. } => {
                 let bytes = self
                     .bytes(index, len)
                     .filter(|bytes| *bytes <= 8 * MOST_LISTED)?;

@@ -209,7 +209,12 @@ fn encode(
         Role::Scalar => encoder.word(word, values.scalar(index)),
         Role::Handle(_) | Role::HandleOrBytes { .. } if null => {}
         Role::Handle(kind) => encoder.word(word, existing(*kind).0),
-        Role::New(_) | Role::Input { .. } | Role::Output { .. } | Role::Found { .. } if null => {}
+        Role::New(_)
+        | Role::Input { .. }
+        | Role::Output { .. }
+        | Role::NewList { .. }
+        | Role::Found { .. }
+            if null => {}
         Role::New(_) => {
             *slot += 1;
             encoder.word(word, Handle::new(*slot, 1).0);
@@ -218,7 +223,7 @@ fn encode(
         Role::Output { len, .. } => {
             encoder.reference(word, arena(length(values, len, element(param))?));
         }
-        Role::Found { len, .. } => {
+        Role::NewList { len, .. } | Role::Found { len, .. } => {
             let len = length(values, len, 8)?;
             let handles: Vec<u8> = (0..len / 8)
                 .flat_map(|n| Handle::new(200 + n as u32, 1).0.to_le_bytes())

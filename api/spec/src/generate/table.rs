@@ -243,7 +243,12 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
         Role::New(new) => new_passing(function, new),
         Role::Found { kind, len } => {
             let len = closure(spec, function, len, 8);
-            quote!(Passing::NewArray { kind: #kind, len: #len })
+            quote!(Passing::NewArray { kind: #kind, found: true, parent: None, len: #len })
+        }
+        Role::NewList { new, len } => {
+            let len = closure(spec, function, len, 8);
+            let (kind, parent) = (new.kind, parent(function, new));
+            quote!(Passing::NewArray { kind: #kind, found: false, parent: #parent, len: #len })
         }
         Role::HandleOrBytes { .. } => quote!(Passing::HandleOrBytes),
         Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => return None,
@@ -280,16 +285,20 @@ pub(super) fn handles_in(spec: &Spec, structure: usize) -> Vec<TokenStream> {
 }
 
 fn new_passing(function: &Function, new: &New) -> TokenStream {
-    let kind = new.kind;
-    let parent = option(new.parent.map(|index| {
+    let (kind, parent) = (new.kind, parent(function, new));
+    quote!(Passing::New { kind: #kind, parent: #parent })
+}
+
+/// Where a call says what its new object belongs to.
+fn parent(function: &Function, new: &New) -> TokenStream {
+    option(new.parent.map(|index| {
         let word = function.params[index].word;
         let first = option(new.first.map(|(param, offset)| {
             let (word, offset) = (function.params[param].word, offset as usize);
             quote!((#word, #offset))
         }));
         quote!(Parent { word: #word, first: #first })
-    }));
-    quote!(Passing::New { kind: #kind, parent: #parent })
+    }))
 }
 
 fn option(inner: Option<TokenStream>) -> TokenStream {

@@ -500,6 +500,10 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
             Type::Pointer { mutable: false, .. } => quote!(core::ptr::null()),
             _ => quote!(0),
         },
+        Role::NewList { .. } => quote!(match turn.is_null(#word) {
+            true => core::ptr::null_mut(),
+            false => turn.zeros(turn.len(#word))?.cast(),
+        }),
         Role::Found { .. } => unreachable!("written by hand"),
     };
     quote!(let #name: #ty = #value;)
@@ -604,6 +608,15 @@ fn output(spec: &Spec, function: &Function, param: &Param, line: Option<usize>) 
             let naming = format_ident!("{}_naming", param.name);
             quote!(if let (true, Some(naming)) = (made, #naming) {
                 unsafe { turn.write_names(#word, #name.cast(), turn.len(#word), naming) };
+            })
+        }
+        Role::NewList { new, .. } => {
+            let kind = new.kind;
+            let named = can_be_named(spec, kind);
+            // SAFETY of what is generated: there are as many as proposed.
+            quote!(unsafe {
+                let list = if made { #name.cast() } else { core::ptr::null() };
+                turn.bind_list(#word, #kind, list, #named);
             })
         }
         Role::New(new) => {

@@ -150,6 +150,8 @@ pub static TOY: Api = Api {
                     1,
                     Passing::NewArray {
                         kind: PLACE,
+                        found: true,
+                        parent: None,
                         len: |call, _| call.word(0).checked_mul(8),
                     },
                 ),

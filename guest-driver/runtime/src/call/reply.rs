@@ -168,12 +168,12 @@ impl Reply {
         }
     }
 
-    /// Copies a list of found objects, as what the program knows them by. Those that are new stay
-    /// for good.
+    /// Copies a list of objects that were found or made, as what the program knows them by. Those
+    /// that are new `stay` for good, or not.
     ///
     /// # Safety
     /// As for [`copy`](Self::copy).
-    pub unsafe fn copy_found(&mut self, id: OutputId, target: *mut *mut c_void) {
+    pub unsafe fn copy_objects(&mut self, id: OutputId, target: *mut *mut c_void, stay: bool) {
         let bytes = self.bytes(id, u64::MAX);
         for (i, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
             let handle = Handle(u64::from_le_bytes(*word));
@@ -184,7 +184,9 @@ impl Reply {
             let found = &mut self.call.work.found;
             if let Some(proposed) = found.iter().position(|proposed| *proposed == handle) {
                 found.swap_remove(proposed);
-                self.call.weir.objects.keep(object);
+                if stay {
+                    self.call.weir.objects.keep(object);
+                }
             }
             if !target.is_null() {
                 // SAFETY: the caller answers for room for all of them.

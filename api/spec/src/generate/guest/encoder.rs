@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::Ident;
 
-use super::{by_hand, encoded_params, ident};
+use super::{by_hand, encoded_params, ident, integer};
 use crate::Spec;
 use crate::expression::{Expression, Leaf, integer_type};
 use crate::generate::table::handles_in;
@@ -103,7 +103,7 @@ impl Encoder<'_> {
     /// A call finds no more objects than there are bits to say which: asked for more, it asks for
     /// fewer.
     fn clamp(&self, param: &Param) -> Option<TokenStream> {
-        let Role::Found { len, .. } = &param.role else {
+        let (Role::Found { len, .. } | Role::NewList { len, .. }) = &param.role else {
             return None;
         };
         let Expression::Leaf(Leaf::Param(count)) = len else {
@@ -123,7 +123,9 @@ impl Encoder<'_> {
             }
             Role::Handle(kind) => {
                 let object = object(&param.name);
-                quote!(let #object = call.object(#word, #name, #kind, #optional)?;)
+                let put = quote!(call.object(#word, #name, #kind, #optional));
+                let put = self.or_invalid(param, *kind, put);
+                quote!(let #object = #put?;)
             }
             Role::Input { len, contents } => self.put_input(index, param, len.as_ref(), contents),
             Role::Output {
@@ -162,6 +164,20 @@ impl Encoder<'_> {
                     let #object = if #name.is_null() { None } else { Some(#propose) };
                 }
             }
+            Role::NewList { new, len } => {
+                let output = output(&param.name);
+                let required = self.required(param);
+                let len = self.length(len, &name, param);
+                let (kind, parent) = (new.kind, self.parent(*new));
+                quote! {
+                    #required
+                    let #output = if #name.is_null() {
+                        None
+                    } else {
+                        Some(call.new_objects(#word, #kind, #len / 8, #parent)?)
+                    };
+                }
+            }
             Role::Found { kind, len } => {
                 let output = output(&param.name);
                 let required = self.required(param);
@@ -171,7 +187,7 @@ impl Encoder<'_> {
                     let #output = if #name.is_null() {
                         None
                     } else {
-                        Some(call.found(#word, #kind, #len / 8)?)
+                        Some(call.new_objects(#word, #kind, #len / 8, None)?)
                     };
                 }
             }
@@ -216,7 +232,9 @@ impl Encoder<'_> {
             }
             Contents::String => quote!(call.string(#word, #name.cast(), #optional)?),
             Contents::Handles(kind) => {
-                quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional)?)
+                let put = quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional));
+                let put = self.or_invalid(param, *kind, put);
+                quote!(#put?)
             }
             Contents::Properties(keys) => {
                 let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
@@ -317,8 +335,25 @@ impl Encoder<'_> {
         }
     }
 
+    /// With the parameter's own error for what names no object.
+    fn or_invalid(&self, param: &Param, kind: usize, put: TokenStream) -> TokenStream {
+        let Some(invalid) = param.invalid else {
+            return put;
+        };
+        let (usual, invalid) = (
+            integer(self.spec.kinds[kind].invalid.into()),
+            integer(invalid.into()),
+        );
+        quote!(#put.map_err(|error| if error == Code(#usual) { Code(#invalid) } else { error }))
+    }
+
     fn propose(&self, new: New) -> TokenStream {
-        let (word, kind) = (new.word, new.kind);
+        let (word, kind, parent) = (new.word, new.kind, self.parent(new));
+        quote!(call.new_object(#word, #kind, #parent)?)
+    }
+
+    /// The object that a new one belongs to, if any.
+    fn parent(&self, new: New) -> TokenStream {
         let parent = match new.parent {
             Some(parent) => {
                 let parent = object(&self.function.params[parent].name);
@@ -326,7 +361,7 @@ impl Encoder<'_> {
             }
             None => quote!(None),
         };
-        let parent = match new.first {
+        match new.first {
             Some((param, offset)) => {
                 let param = &self.function.params[param];
                 let name = ident(&param.name);
@@ -338,8 +373,7 @@ impl Encoder<'_> {
                 })
             }
             None => parent,
-        };
-        quote!(call.new_object(#word, #kind, #parent)?)
+        }
     }
 
     /// The kind of the handle that lies at `offset` of the structure that a pointer is to.
@@ -471,11 +505,12 @@ impl Encoder<'_> {
                     }
                 }
             }
-            Role::Found { .. } => {
+            Role::Found { .. } | Role::NewList { .. } => {
                 let output = output(&param.name);
+                let stay = matches!(param.role, Role::Found { .. });
                 quote! {
-                    if let Some(found) = #output {
-                        unsafe { reply.copy_found(found, #name.cast()) };
+                    if let Some(objects) = #output {
+                        unsafe { reply.copy_objects(objects, #name.cast(), #stay) };
                     }
                 }
             }
