@@ -48,6 +48,13 @@ enum Command {
     Test(commands::test::Args),
     /// Measure what calls, batches and bulk copies cost, natively and in a guest, side by side.
     Bench(commands::bench::Args),
+    /// Measure how well tenants share the device, with local tenants at native speed.
+    ///
+    /// Two to eight tenants of weights up to 16:1 with kernels of 0.1 to 10 ms, a light tenant beside
+    /// heavy ones, and tenants that try to get more than their share. Takes about ten minutes, three
+    /// with --short; recordings and plots are left in target/fairness. The machine should do nothing
+    /// else meanwhile.
+    Fairness(commands::fairness::Args),
     /// Build the Debian package that installs module and OpenCL driver in a guest, and print its path.
     Package(commands::package::Args),
     /// Run a command on the working tree inside the rig, a machine with a real KVM.
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::main(args),
         Command::Bench(args) => commands::bench::main(args),
+        Command::Fairness(args) => commands::fairness::main(args),
         Command::Test(args) => commands::test::main(args),
         Command::Package(args) => commands::package::main(args),
         Command::Rig(args) => commands::rig::main(args),

@@ -23,6 +23,9 @@ const PACKAGES: &[&str] = &[
     "weir-e2e",
 ];
 
+/// Those of them that local tenants need.
+const LOCAL_PACKAGES: &[&str] = &["weir", "weir-worker", "weir-opencl"];
+
 /// Everything built from the working tree.
 pub struct Product {
     /// Folder of the programs, and of the guest's library.
@@ -115,6 +118,30 @@ impl Product {
                 .arg("."),
         )?;
         Ok(disk)
+    }
+}
+
+/// What programs of the host need to use a device as local tenants.
+pub struct Local {
+    /// Folder of the programs, and of the guest's library.
+    pub bin: PathBuf,
+    /// Folder of the test programs, ready to run.
+    pub programs: PathBuf,
+}
+
+impl Local {
+    /// Builds it in release.
+    ///
+    /// # Errors
+    /// When something does not build.
+    pub fn build(layout: &Layout) -> Result<Self> {
+        progress::step("building Weir in release");
+        cargo(layout, &["build", "--release"], LOCAL_PACKAGES)?;
+        progress::step("building the test programs");
+        Ok(Self {
+            bin: layout.target().join("release"),
+            programs: test_programs(layout)?,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fairness;
 pub mod host;
 pub mod module;
 pub mod package;
