@@ -16,6 +16,7 @@ use super::admit::Admission;
 use super::bell::Bell;
 use super::client::{Announced, Client, Desk, Wake};
 use super::config::AccelConfig;
+use super::events::Kind;
 use super::meter::{ClientState, Tenant};
 use super::poller::{Poller, Token, Trigger};
 use super::worker::{Crew, Hello, Hired, Launch};
@@ -195,7 +196,9 @@ impl Core {
             return;
         };
         if !client.is_lost() && reason != Lost::Ended {
-            log::warn!("client {id} is lost: {reason:?}");
+            client
+                .meter
+                .note(Kind::Lost, format_args!("reason={reason:?}"));
         }
         let quota = &self.desk.tenant.quota;
         let bytes = client.lose(reason);

@@ -3,12 +3,14 @@
 //! The mediator's thread counts; any other thread reads at any time. A figure is never torn, but two
 //! figures read together may be a command apart.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::config::AccelConfig;
+use super::events::{Events, Kind};
 use super::quota::Quota;
 
 /// An accelerator's figures, for one tenant.
@@ -143,6 +145,8 @@ pub(super) struct ClientMeter {
     id: u32,
     pid: u32,
     comm: String,
+    accelerator: String,
+    events: Arc<Events>,
     worker_pid: AtomicU32,
     state: AtomicU8,
     memory: AtomicU64,
@@ -157,11 +161,13 @@ pub(super) struct ClientMeter {
 }
 
 impl ClientMeter {
-    fn new(id: u32, pid: u32, comm: String) -> Self {
+    fn new(id: u32, pid: u32, comm: String, tenant: &Tenant) -> Self {
         Self {
             id,
             pid,
             comm,
+            accelerator: tenant.name.clone(),
+            events: tenant.events.clone(),
             worker_pid: AtomicU32::new(0),
             state: AtomicU8::new(ClientState::Starting as u8),
             memory: AtomicU64::new(0),
@@ -174,6 +180,11 @@ impl ClientMeter {
             device_time_ns: Counter::default(),
             worker_wakes: Counter::default(),
         }
+    }
+
+    /// Tells the log that something happened to the client; `what` says more, in words with values.
+    pub(super) fn note(&self, kind: Kind, what: fmt::Arguments<'_>) {
+        self.events.note(kind, self, what);
     }
 
     pub(super) fn set_worker(&self, pid: u32) {
@@ -225,6 +236,22 @@ impl ClientMeter {
     }
 }
 
+impl fmt::Display for ClientMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            pid,
+            comm,
+            accelerator,
+            ..
+        } = self;
+        write!(
+            f,
+            "accelerator={accelerator} client={id} pid={pid} comm={comm:?}"
+        )
+    }
+}
+
 /// What the mediator and its watchers share about one tenant on one accelerator.
 #[derive(Debug)]
 pub(super) struct Tenant {
@@ -235,6 +262,7 @@ pub(super) struct Tenant {
     pub(super) kicks: Counter,
     pub(super) sleeps: Counter,
     pub(super) strays: Counter,
+    events: Arc<Events>,
     roster: Mutex<Roster>,
 }
 
@@ -255,6 +283,7 @@ impl Tenant {
             kicks: Counter::default(),
             sleeps: Counter::default(),
             strays: Counter::default(),
+            events: Arc::default(),
             roster: Mutex::default(),
         })
     }
@@ -265,7 +294,7 @@ impl Tenant {
 
     /// Counts for a new client.
     pub(super) fn enter(&self, id: u32, pid: u32, comm: String) -> Arc<ClientMeter> {
-        let meter = Arc::new(ClientMeter::new(id, pid, comm));
+        let meter = Arc::new(ClientMeter::new(id, pid, comm, self));
         let mut roster = self.roster();
         roster.clients.push(meter.clone());
         roster.ever += 1;

@@ -10,6 +10,7 @@
 //! | `client` | one client: copy → check → meter → admit → forward, and what the worker reports |
 //! | `objects` | which handles name something, of what kind, and what it holds |
 //! | `meter` | what is counted, and how others read it |
+//! | `events` | what the log is told, so much a second |
 //! | `admit` | when a command may go: the seam for scheduling |
 //! | `quota` | the tenant's device memory |
 //! | `worker` | processes: started ahead of need, given to one client, ended with it |
@@ -24,6 +25,7 @@ mod admit;
 mod bell;
 mod client;
 mod config;
+mod events;
 mod local;
 mod mediator;
 mod meter;

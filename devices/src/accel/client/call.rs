@@ -9,6 +9,7 @@ use weir_wire::function::{Api, Expression, Function, Kept};
 use weir_wire::handle::Handle;
 
 use super::super::admit::{Decision, Request};
+use super::super::events::Kind;
 use super::super::objects::{KindOf, MAX_PROPOSALS, Objects, Proposal};
 use super::super::quota::Taken;
 use super::report::Flight;
@@ -84,6 +85,8 @@ impl Client {
         {
             batch.bytes.clear();
             self.meter.refused.add(1);
+            let place = format_args!("call=? offset={offset} length={length}");
+            self.meter.note(Kind::Refused, place);
             self.arena.put_error(desk.apis[0].errors.malformed as i32);
         }
         self.meter.batches.add(1);

@@ -4,6 +4,7 @@ use weir_wire::arena::{Arena, DATA_OFFSET, MAX_LANES, SLOT_SEQ};
 use weir_wire::command::{Call, Header, Place};
 use weir_wire::function::Failure;
 
+use super::super::events::Kind;
 use super::Client;
 use super::call::{Refusal, frame};
 
@@ -15,10 +16,13 @@ const FAILED: i32 = 2;
 impl Client {
     /// Tells the caller of the command that `bytes` begin with that it is refused.
     pub(super) fn refuse(&mut self, bytes: &[u8], refusal: Refusal) {
-        self.meter.refused.add(1);
         let Refusal { api, code } = refusal;
         let header = Header::read(bytes);
         let function = header.and_then(|header| api.functions.get(usize::from(header.function)));
+        let name = function.map_or("?", |function| function.name);
+        self.meter.refused.add(1);
+        self.meter
+            .note(Kind::Refused, format_args!("call={name} code={code}"));
         let call = function.and_then(|function| Call::new(frame(bytes)?, function.words));
         let done = function.and_then(|f| f.params.iter().find(|param| param.name == DONE));
         if let (Some(call), Some(done)) = (&call, done) {
