@@ -146,7 +146,7 @@ pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<Ac
     let mut config = AccelConfig::new(&grant.name, &grant.api, weir_apis::APIS, worker, cache);
     config.platform = grant.platform.clone().unwrap_or_default();
     config.device = grant.device;
-    config.share = grant.share;
+    config.limits.share = grant.share;
     config.memory_quota = grant.memory.unwrap_or(u64::MAX);
     Ok(config)
 }

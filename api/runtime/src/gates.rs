@@ -45,11 +45,16 @@ impl Gates {
 
     /// Lets the event `gate` of `library` be the gate of command `id`. Returns whether it is closed;
     /// if not, it has been opened.
-    pub fn close(&self, id: u64, library: Arc<dyn Library>, gate: *mut c_void) -> bool {
+    ///
+    /// # Safety
+    ///
+    /// `gate` is from the library's [`make_gate`](Library::make_gate), and this is its last use by
+    /// the caller.
+    pub unsafe fn close(&self, id: u64, library: Arc<dyn Library>, gate: *mut c_void) -> bool {
         let mut gates = self.lock();
         if let Some(Gate::Open) = gates.remove(&id) {
             drop(gates);
-            // SAFETY: the gate is new, and this is its only use.
+            // SAFETY: the caller says so.
             unsafe { library.open_gate(gate) };
             return false;
         }

@@ -432,7 +432,12 @@ impl<'a> Turn<'a> {
     /// Puts a gate into what the call's work waits for, if it is gated: returns how many events
     /// those are now, and their list. The events so far are the handles at `word`, of which `list`
     /// are the pointers; the work is to be given to `line`.
-    pub fn gate(
+    ///
+    /// # Safety
+    ///
+    /// `list` is from [`handles`](Self::handles) for that word, `line` from
+    /// [`handle`](Self::handle), both in this turn.
+    pub unsafe fn gate(
         &mut self,
         word: usize,
         list: *const *mut c_void,
@@ -476,7 +481,8 @@ impl<'a> Turn<'a> {
         unsafe { self.library.retain(gate) };
         self.gate = Some(gate);
         let library = Arc::clone(self.library);
-        self.session.gates.close(self.id, library, gate);
+        // SAFETY: it is from `make_gate`, and one more reference is left for the call.
+        unsafe { self.session.gates.close(self.id, library, gate) };
         match self.line() {
             Some((handle, ordered)) if self.blocks => {
                 self.expected = Some(handle);

@@ -75,6 +75,8 @@ pub enum Lost {
     Protocol = 2,
     /// It was ended from outside.
     Ended = 3,
+    /// A command of it was on the device for longer than its tenant may use it.
+    Timeout = 4,
 }
 
 /// Batches that a client may have submitted and the VMM not yet copied out.

@@ -364,7 +364,7 @@ impl GateReader {
     }
 
     /// The number of the next command whose gate is to be opened, if there is one.
-    pub fn next(&mut self) -> Option<u64> {
+    pub fn opened(&mut self) -> Option<u64> {
         let tail = long(&self.memory, GATES_TAIL).load(Ordering::Acquire);
         if tail == self.head {
             return None;
@@ -500,10 +500,10 @@ mod tests {
         let _ = vmm.publish();
         let received = reader.next(&mut Vec::new()).unwrap().unwrap();
         assert_eq!((received.id, received.gated), (1, true));
-        assert_eq!(gates.next(), None);
+        assert_eq!(gates.opened(), None);
         let opener = std::thread::spawn(move || {
             loop {
-                match gates.next() {
+                match gates.opened() {
                     Some(u64::MAX) => return gates,
                     Some(_) => {}
                     None => gates.wait(),

@@ -19,7 +19,6 @@ impl Bell {
     }
 
     /// The event that another holder of it shared.
-    #[cfg(test)]
     pub(super) fn from_file(file: OwnedFd) -> Self {
         Self { file }
     }
@@ -28,6 +27,11 @@ impl Bell {
     pub(super) fn ring(&self) {
         // Fails only where the counter is full, and then it has been rung.
         let _ = rustix::io::write(&self.file, &1u64.to_ne_bytes());
+    }
+
+    /// Forgets that it has been rung, for whoever waits until it is readable.
+    pub(super) fn clear(&self) {
+        let _ = rustix::io::read(&self.file, &mut [0; 8]);
     }
 
     /// The same event, for another process.

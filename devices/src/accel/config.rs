@@ -1,10 +1,14 @@
 //! What an accelerator is to be: the part of a configuration file that reaches the mediator.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_wire::arena;
 use weir_wire::function::Api;
+
+use super::arbiter::TenantEnd;
+use super::limits::Limits;
 
 /// Bytes that a name has room for in the device's configuration space, without the zero that ends
 /// it.
@@ -25,8 +29,10 @@ pub struct AccelConfig {
     pub platform: String,
     /// Number of the device on its platform.
     pub device: u32,
-    /// Weight of the tenant where the accelerator is contended.
-    pub share: u32,
+    /// What the tenant may use, memory apart.
+    pub limits: Limits,
+    /// Who decides when commands begin on the device.
+    pub sharing: Sharing,
     /// Bytes of device memory for all clients of the tenant together.
     pub memory_quota: u64,
     /// Clients served at once.
@@ -43,6 +49,17 @@ pub struct AccelConfig {
     pub spare_workers: usize,
     /// How long the mediator looks for work before it sleeps.
     pub polling: Polling,
+}
+
+/// Who decides when a tenant's commands begin on the device.
+#[derive(Clone, Debug)]
+pub enum Sharing {
+    /// An arbiter of the tenant's own.
+    Alone,
+    /// The accelerator's arbiter.
+    With(Arc<TenantEnd>),
+    /// Nobody: every command begins at once. To compare with.
+    Unruled,
 }
 
 /// How long a thread that found nothing to do goes on looking before it sleeps.
@@ -117,7 +134,8 @@ impl AccelConfig {
             apis,
             platform: String::new(),
             device: 0,
-            share: 1,
+            limits: Limits::default(),
+            sharing: Sharing::Alone,
             memory_quota: u64::MAX,
             max_clients: 64,
             arena_default: arena::DEFAULT_SIZE,

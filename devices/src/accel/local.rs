@@ -15,7 +15,7 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
-use super::admit::Fifo;
+use super::admit::Rates;
 use super::client::{Announced, Wake};
 use super::config::{AccelConfig, ConfigError};
 use super::mediator::{Core, CreateError, Mediator, Transport};
@@ -89,8 +89,8 @@ impl LocalServer {
             connections: HashMap::new(),
             next: LISTENER,
         };
-        let fifo = Box::new(Fifo);
-        let mediator = Mediator::start(Arc::new(config), tenant, launch, fifo, transport)
+        let rates = Box::new(Rates::new(tenant.limits.get()));
+        let mediator = Mediator::start(Arc::new(config), tenant, launch, rates, transport)
             .map_err(LocalError::Start)?;
         Ok(Self {
             path,

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use weir_wire::arena::Lost;
 
 use super::admit::Admission;
+use super::arbiter;
 use super::bell::Bell;
 use super::client::{Announced, Client, Desk, Wake};
-use super::config::AccelConfig;
+use super::config::{AccelConfig, Sharing};
 use super::events::Kind;
+use super::gates::Gatekeeper;
 use super::meter::{ClientState, Tenant};
 use super::poller::{Poller, Token, Trigger};
 use super::worker::{Crew, Hello, Hired, Launch};
@@ -76,14 +78,18 @@ impl Core {
         admission: Box<dyn Admission>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
+        let gates = match &config.sharing {
+            Sharing::Alone => Gatekeeper::alone(&config.name, config.limits.terms())?,
+            Sharing::With(end) => Gatekeeper::at(end.clone()),
+            Sharing::Unruled => Gatekeeper::open(),
+        };
+        if let Some(event) = gates.event() {
+            poller.add(event, Token::Grants, Trigger::Edge)?;
+        }
         let crew = Crew::new(&poller, launch, config.spare_workers)?;
         let main = config.check().map_err(io::Error::other)?;
         Ok(Self {
-            desk: Desk {
-                apis: vec![main],
-                tenant,
-                admission,
-            },
+            desk: Desk::new(vec![main], tenant, admission, gates),
             config,
             poller,
             crew,
@@ -200,8 +206,8 @@ impl Core {
                 .meter
                 .note(Kind::Lost, format_args!("reason={reason:?}"));
         }
+        let bytes = client.lose(&mut self.desk, reason);
         let quota = &self.desk.tenant.quota;
-        let bytes = client.lose(reason);
         match client.worker.take() {
             Some(worker) => self.crew.dismiss(quota, worker, bytes),
             None => {
@@ -213,8 +219,9 @@ impl Core {
 
     /// Gives each client its turn. Returns whether any did something.
     fn turn(&mut self) -> bool {
+        self.desk.refresh();
         let mut worked = false;
-        let mut over = Vec::new();
+        let mut over = self.overdue();
         for (id, client) in &mut self.clients {
             match client.turn(&mut self.desk) {
                 Ok(turn) => worked |= turn.worked,
@@ -225,7 +232,61 @@ impl Core {
             worked = true;
             self.lose(id, reason);
         }
-        worked
+        worked | self.open_gates()
+    }
+
+    /// Clients whose command is on the device for too long.
+    fn overdue(&self) -> Vec<(u32, Lost)> {
+        let Some(timeout) = self.desk.limits.timeout else {
+            return Vec::new();
+        };
+        let now = arbiter::now();
+        let overdue = self.clients.iter().filter(|(_, client)| {
+            let since = client.stuck_since();
+            since.is_some_and(|since| u128::from(now.saturating_sub(since)) > timeout.as_nanos())
+        });
+        let overdue: Vec<_> = overdue.map(|(id, _)| (*id, Lost::Timeout)).collect();
+        for (id, _) in &overdue {
+            log::warn!("client {id}: a command has been on the device for longer than {timeout:?}");
+            self.desk.tenant.timeouts.add(1);
+        }
+        overdue
+    }
+
+    /// Opens the gates of what may begin on the device. Returns whether there was any.
+    fn open_gates(&mut self) -> bool {
+        let gates = &mut self.desk.gates;
+        let now = arbiter::now();
+        let mut opened = false;
+        let mut over = Vec::new();
+        let next = loop {
+            // Each of the tenant's clients gets the same.
+            let eligible = self.clients.iter().filter_map(|(number, client)| {
+                let (id, expected) = client.eligible()?;
+                Some((client.virtual_time(), *number, id, expected))
+            });
+            let Some((virtual_time, number, id, expected)) = eligible.min() else {
+                break None;
+            };
+            if !gates.try_begin(expected, now) {
+                break Some(expected);
+            }
+            gates.virtual_time = gates.virtual_time.max(virtual_time);
+            if let Some(client) = self.clients.get_mut(&number) {
+                client.open_gate(id, now);
+            }
+            opened = true;
+        };
+        for (number, client) in &mut self.clients {
+            if let Err(reason) = client.send_gates() {
+                over.push((*number, reason));
+            }
+        }
+        gates.settle(next);
+        for (number, reason) in over {
+            self.lose(number, reason);
+        }
+        opened
     }
 
     /// From now on the workers wake the mediator, where it cannot wait. Returns whether there is
@@ -246,7 +307,18 @@ impl Core {
     /// How long the mediator may sleep.
     fn patience(&self) -> Option<Duration> {
         let open = self.clients.values().any(Client::is_open);
-        open.then_some(REPORT_DELAY)
+        let delay = open.then_some(REPORT_DELAY);
+        let wake = self
+            .desk
+            .gates
+            .wake_at()
+            .map(|at| Duration::from_nanos(at.saturating_sub(arbiter::now())));
+        let held = self
+            .desk
+            .admission
+            .again_at()
+            .map(|at| Duration::from_nanos(at.saturating_sub(arbiter::now())));
+        [delay, wake, held].into_iter().flatten().min()
     }
 
     fn ready(&mut self, token: Token) {
@@ -276,7 +348,7 @@ impl Core {
                 }
             }
             // Every turn looks at all reports.
-            Token::Completions(_) | Token::Quit | Token::Transport(_) => {}
+            Token::Completions(_) | Token::Grants | Token::Quit | Token::Transport(_) => {}
         }
     }
 

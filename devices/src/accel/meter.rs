@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::AccelConfig;
 use super::events::{Events, Kind};
+use super::limits::{Limits, LimitsCell};
 use super::quota::Quota;
 
 /// An accelerator's figures, for one tenant.
@@ -36,6 +37,18 @@ pub struct AccelStats {
     /// Sums over all clients that there have been.
     #[serde(flatten)]
     pub totals: Traffic,
+    /// For how long a command of the tenant was ready and waited for the device, in nanoseconds.
+    #[serde(default)]
+    pub queue_wait_ns: u64,
+    /// For how long calls waited because there were too many in a second, in nanoseconds.
+    #[serde(default)]
+    pub throttled_ns: u64,
+    /// Turns on the device that the tenant has had.
+    #[serde(default)]
+    pub turns: u64,
+    /// Clients that were ended because a command took too long.
+    #[serde(default)]
+    pub timeouts: u64,
     /// How often the tenant's doorbell woke the mediator.
     pub kicks: u64,
     /// How often the mediator slept.
@@ -71,6 +84,10 @@ impl AccelStats {
         self.totals.add(&before.totals);
         self.memory_peak = self.memory_peak.max(before.memory_peak);
         self.clients_total += before.clients_total;
+        self.queue_wait_ns += before.queue_wait_ns;
+        self.throttled_ns += before.throttled_ns;
+        self.turns += before.turns;
+        self.timeouts += before.timeouts;
         self.kicks += before.kicks;
         self.sleeps += before.sleeps;
         self.strays += before.strays;
@@ -257,8 +274,12 @@ impl fmt::Display for ClientMeter {
 pub(super) struct Tenant {
     name: String,
     api: String,
-    share: AtomicU32,
+    pub(super) limits: LimitsCell,
     pub(super) quota: Quota,
+    pub(super) queue_wait_ns: AtomicU64,
+    pub(super) turns: AtomicU64,
+    pub(super) throttled_ns: AtomicU64,
+    pub(super) timeouts: Counter,
     pub(super) kicks: Counter,
     pub(super) sleeps: Counter,
     pub(super) strays: Counter,
@@ -278,8 +299,12 @@ impl Tenant {
         Arc::new(Self {
             name: config.name.clone(),
             api: config.api.clone(),
-            share: AtomicU32::new(config.share),
+            limits: LimitsCell::new(Limits::of(config)),
             quota: Quota::new(config.memory_quota),
+            queue_wait_ns: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            throttled_ns: AtomicU64::new(0),
+            timeouts: Counter::default(),
             kicks: Counter::default(),
             sleeps: Counter::default(),
             strays: Counter::default(),
@@ -301,6 +326,14 @@ impl Tenant {
         meter
     }
 
+    /// Shows how long the tenant has waited for the device, how many turns it had, and how long its
+    /// calls were held.
+    pub(super) fn show_waiting(&self, waited: u64, turns: u64, held: u64) {
+        self.queue_wait_ns.store(waited, Relaxed);
+        self.turns.store(turns, Relaxed);
+        self.throttled_ns.store(held, Relaxed);
+    }
+
     /// Adds what a client that is over has used to the tenant's sums.
     pub(super) fn leave(&self, meter: &Arc<ClientMeter>) {
         let mut roster = self.roster();
@@ -319,12 +352,16 @@ impl Tenant {
             name: self.name.clone(),
             api: self.api.clone(),
             at_ns: monotonic_ns(),
-            share: self.share.load(Relaxed),
+            share: self.limits.get().share,
             memory_quota: self.quota.limit(),
             memory: self.quota.used(),
             memory_peak: self.quota.peak(),
             clients_total: roster.ever,
             totals,
+            queue_wait_ns: self.queue_wait_ns.load(Relaxed),
+            throttled_ns: self.throttled_ns.load(Relaxed),
+            turns: self.turns.load(Relaxed),
+            timeouts: self.timeouts.get(),
             kicks: self.kicks.get(),
             sleeps: self.sleeps.get(),
             strays: self.strays.get(),
@@ -360,8 +397,22 @@ impl AccelHandle {
         self.tenant.quota.set_limit(bytes);
     }
 
-    /// Changes the tenant's weight.
+    /// What the tenant may use of the accelerator, memory apart.
+    pub fn limits(&self) -> Limits {
+        self.tenant.limits.get()
+    }
+
+    /// Changes what the tenant may use. A share, a cap and a priority count where the mediator has an
+    /// arbiter of its own; elsewhere they are for the accelerator's arbiter to know.
+    pub fn set_limits(&self, limits: Limits) {
+        self.tenant.limits.set(limits);
+    }
+
+    /// Changes the tenant's weight, as [`set_limits`](Self::set_limits).
     pub fn set_share(&self, share: u32) {
-        self.tenant.share.store(share, Relaxed);
+        self.set_limits(Limits {
+            share,
+            ..self.limits()
+        });
     }
 }

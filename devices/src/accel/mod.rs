@@ -11,7 +11,9 @@
 //! | `objects` | which handles name something, of what kind, and what it holds |
 //! | `meter` | what is counted, and how others read it |
 //! | `events` | what the log is told, so much a second |
-//! | `admit` | when a command may go: the seam for scheduling |
+//! | `admit` | when a command may go |
+//! | `gates` | when a command that makes the device work may begin |
+//! | `arbiter` | the one scheduler of an accelerator, for all its tenants |
 //! | `quota` | the tenant's device memory |
 //! | `worker` | processes: started ahead of need, given to one client, ended with it |
 //!
@@ -22,10 +24,13 @@
 //! for the worker runs the tenant's code.
 
 mod admit;
+pub mod arbiter;
 mod bell;
 mod client;
 mod config;
 mod events;
+mod gates;
+mod limits;
 mod local;
 mod mediator;
 mod meter;
@@ -39,8 +44,9 @@ mod virtio;
 mod window;
 mod worker;
 
-pub use admit::{Admission, Decision, Fifo, Request};
-pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling};
+pub use admit::{Admission, Decision, Fifo, Rates, Request};
+pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling, Sharing};
+pub use limits::Limits;
 pub use local::{LocalError, LocalServer};
 pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};
 pub use virtio::Accel;

@@ -53,12 +53,18 @@ struct Slot {
 pub(super) struct Objects {
     pages: Vec<Option<Box<[Slot; PAGE as usize]>>>,
     bytes: u64,
+    count: u64,
 }
 
 impl Objects {
     /// Bytes of device memory that all objects hold.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     fn slot(&self, index: u32) -> Option<&Slot> {
@@ -135,6 +141,9 @@ impl Objects {
             None => Handle::NULL,
         };
         self.bytes += new.bytes;
+        // A permanent object that comes again is one already.
+        let again = self.slot(index).is_some_and(|slot| slot.alive);
+        self.count += u64::from(!again);
         let slots =
             self.pages[page].get_or_insert_with(|| Box::new([Slot::default(); PAGE as usize]));
         slots[(index % PAGE) as usize] = Slot {
@@ -185,9 +194,10 @@ impl Objects {
 
     /// Ends `handle`, and then each object that only it kept alive, up the line of parents.
     fn end(&mut self, mut handle: Handle) -> u64 {
-        let mut freed = 0;
+        let (mut freed, mut ended) = (0, 0);
         while let Some(slot) = self.living_mut(handle) {
             slot.alive = false;
+            ended += 1;
             freed += std::mem::take(&mut slot.bytes);
             handle = std::mem::take(&mut slot.parent);
             match self.living_mut(handle) {
@@ -201,12 +211,14 @@ impl Objects {
             }
         }
         self.bytes -= freed;
+        self.count -= ended;
         freed
     }
 
     /// Ends all objects. Returns the bytes that are free by that.
     pub(super) fn clear(&mut self) -> u64 {
         self.pages.clear();
+        self.count = 0;
         std::mem::take(&mut self.bytes)
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Token {
     Talk(u32),
     /// The worker of this client has reported something, while the mediator slept.
     Completions(u32),
+    /// The arbiter has something to say.
+    Grants,
     /// A descriptor of the transport's, by a number of its own.
     Transport(u32),
 }
@@ -32,6 +34,7 @@ impl Token {
             Token::Talk(n) => (3, n),
             Token::Completions(n) => (4, n),
             Token::Transport(n) => (5, n),
+            Token::Grants => (6, 0),
         };
         kind << 32 | u64::from(value)
     }
@@ -44,6 +47,7 @@ impl Token {
             2 => Token::Exit(value),
             3 => Token::Talk(value),
             4 => Token::Completions(value),
+            6 => Token::Grants,
             _ => Token::Transport(value),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::GuestMemoryMmap;
 
-use super::admit::Fifo;
+use super::admit::Rates;
 use super::bell::Bell;
 use super::client::{Announced, Wake};
 use super::config::{AccelConfig, ConfigError};
@@ -168,12 +168,12 @@ impl VirtioDevice for Accel {
             broken: false,
         };
         let (config, tenant) = (self.config.clone(), self.tenant.clone());
-        let fifo = Box::new(Fifo);
+        let rates = Box::new(Rates::new(tenant.limits.get()));
         self.mediator = Some(Mediator::start(
             config,
             tenant,
             (self.launch)(),
-            fifo,
+            rates,
             guest,
         )?);
         Ok(())

@@ -306,6 +306,7 @@ impl Connection {
             let why = match self.arena.lost() {
                 Some(reason) if reason == arena::Lost::Worker as u32 => "its worker is gone",
                 Some(reason) if reason == arena::Lost::Protocol as u32 => "it broke the protocol",
+                Some(reason) if reason == arena::Lost::Timeout as u32 => "a command took too long",
                 Some(_) => "it was ended",
                 None => "the device is gone",
             };

@@ -37,7 +37,9 @@ enum Part {
 impl Command {
     /// Has the command wait for its gate too, if it has one. `word` is that of the wait list.
     fn gate(&mut self, turn: &mut Turn<'_>, word: usize) -> Result<(), Refused> {
-        if let Some((count, list)) = turn.gate(word, self.wait_list, self.queue)? {
+        // SAFETY: both are from this turn, as whoever made the command took them out of it.
+        let gated = unsafe { turn.gate(word, self.wait_list, self.queue) }?;
+        if let Some((count, list)) = gated {
             (self.wait_count, self.wait_list) = (count, list);
         }
         Ok(())

@@ -72,7 +72,7 @@ impl Dispatcher {
         let opener = std::thread::Builder::new().name("weir-gates".to_owned());
         opener.spawn(move || {
             loop {
-                match gates.next() {
+                match gates.opened() {
                     Some(id) => this.session.gates.open(id),
                     None => gates.wait(),
                 }

@@ -1,7 +1,5 @@
 //! The way of a call: copy → check → meter → admit → forward.
 
-use std::time::Instant;
-
 use weir_wire::arena::{CONSUMED, Lost, STREAM_OFFSET, STREAM_SIZE};
 use weir_wire::check::{Malformed, Use, check, handles, traffic};
 use weir_wire::command::{Call, HEADER_SIZE, Header, MAX_COMMAND};
@@ -9,10 +7,12 @@ use weir_wire::function::{Api, Expression, Function, Kept};
 use weir_wire::handle::Handle;
 
 use super::super::admit::{Decision, Request};
+use super::super::arbiter::now;
 use super::super::events::Kind;
 use super::super::objects::{KindOf, MAX_PROPOSALS, Objects, Proposal};
 use super::super::quota::Taken;
 use super::report::Flight;
+use super::work::Plan;
 use super::{Announced, Batch, Client, Desk, Turn};
 
 /// Commands that one client may send on before it is the next one's turn.
@@ -249,14 +249,28 @@ impl Client {
 
     /// **Admit**: the policy first, then the memory that the command's object holds.
     fn admit(&mut self, desk: &mut Desk, checked: &Checked<'_>) -> Taken {
+        let (into, out) = traffic(checked.function, &checked.call);
         let request = Request {
             client: self.id,
             function: checked.function,
+            bytes: into + out,
+            now: now(),
         };
-        match desk.admission.admit(request) {
-            Decision::Forward => desk.tenant.quota.take(self.proposed_bytes()),
-            Decision::Hold => Taken::Soon,
+        if desk.admission.admit(request) == Decision::Hold {
+            return Taken::Soon;
         }
+        let many = self.objects.count() + self.proposals.len() as u64;
+        let new = !self.proposals.is_empty();
+        if (new && many > u64::from(desk.limits.handles))
+            || self.flights.len() >= desk.limits.queue_depth as usize
+        {
+            return Taken::No;
+        }
+        let taken = desk.tenant.quota.take(self.proposed_bytes());
+        if taken == Taken::Soon {
+            desk.admission.take_back(request);
+        }
+        taken
     }
 
     fn proposed_bytes(&self) -> u64 {
@@ -265,20 +279,34 @@ impl Client {
 
     /// **Forward**: hands the command to the worker, and from then on takes it as done: what it
     /// makes exists, what it releases does not.
-    fn forward(&mut self, desk: &Desk, checked: &Checked<'_>) -> Result<Outcome, Lost> {
-        let quota = &desk.tenant.quota;
-        match self.channel.push(self.next_id, checked.call.bytes()) {
-            Ok(true) => self.unpublished = true,
-            Ok(false) => {
-                quota.give(self.proposed_bytes());
-                return Ok(Outcome::Held);
+    fn forward(&mut self, desk: &mut Desk, checked: &Checked<'_>) -> Result<Outcome, Lost> {
+        let Desk { tenant, gates, .. } = desk;
+        let quota = &tenant.quota;
+        let (function, call) = (checked.function, &checked.call);
+        let now = if function.device_time { now() } else { 0 };
+        let plan = function
+            .device_time
+            .then(|| self.plan(gates, function, call, now));
+        let id = self.next_id;
+        let pushed = match plan.as_ref().is_some_and(Plan::gated) {
+            true => self.channel.push_gated(id, call.bytes()),
+            false => self.channel.push(id, call.bytes()),
+        };
+        if !matches!(pushed, Ok(true)) {
+            quota.give(self.proposed_bytes());
+            if let Some(plan) = &plan {
+                self.unplanned(plan, gates, now);
             }
-            Err(_) => {
-                quota.give(self.proposed_bytes());
-                return Err(Lost::Worker);
-            }
+            return pushed.map(|_| Outcome::Held).map_err(|_| Lost::Worker);
         }
-        let function = checked.function;
+        self.unpublished = true;
+        let work = match plan {
+            Some(plan) => Some(self.planned(id, plan, gates, now)),
+            None => {
+                self.passed(id, function, call);
+                None
+            }
+        };
         let named = |word: Option<usize>| word.map(|word| Handle(checked.call.word(word)));
         if let Some(handle) = named(function.retains) {
             self.objects.retain(handle);
@@ -295,10 +323,10 @@ impl Client {
         }
         let flight = Flight {
             proposed: self.proposals.iter().map(|new| new.handle).collect(),
-            executing_since: function.device_time.then(Instant::now),
+            work,
             called: false,
         };
-        self.flights.insert(self.next_id, flight);
+        self.flights.insert(id, flight);
         self.next_id += 1;
         Ok(Outcome::Sent)
     }

@@ -8,6 +8,7 @@ mod call;
 mod refuse;
 mod report;
 mod wake;
+mod work;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,8 +22,12 @@ use weir_wire::function::Api;
 pub(super) use self::wake::Wake;
 
 use self::report::Flight;
+use self::work::Works;
 use super::admit::Admission;
+use super::arbiter::now;
 use super::bell::Bell;
+use super::gates::Gatekeeper;
+use super::limits::Limits;
 use super::meter::{ClientMeter, ClientState, Tenant};
 use super::objects::{Objects, Proposal};
 use super::worker::Hired;
@@ -37,6 +42,42 @@ pub(super) struct Desk {
     pub(super) apis: Vec<&'static Api>,
     pub(super) tenant: Arc<Tenant>,
     pub(super) admission: Box<dyn Admission>,
+    pub(super) gates: Gatekeeper,
+    pub(super) limits: Limits,
+    /// The change of limits that is in force.
+    limits_seen: u64,
+}
+
+impl Desk {
+    pub(super) fn new(
+        apis: Vec<&'static Api>,
+        tenant: Arc<Tenant>,
+        admission: Box<dyn Admission>,
+        gates: Gatekeeper,
+    ) -> Self {
+        Self {
+            apis,
+            limits: tenant.limits.get(),
+            tenant,
+            admission,
+            gates,
+            limits_seen: 0,
+        }
+    }
+
+    /// Has the present limits kept, and shows what has come of them.
+    pub(super) fn refresh(&mut self) {
+        if let Some(limits) = self.tenant.limits.changed(&mut self.limits_seen) {
+            self.limits = limits;
+            self.gates.set_terms(limits.terms());
+            self.admission.set_limits(limits);
+        }
+        self.tenant.show_waiting(
+            self.gates.waited(),
+            self.gates.turns(),
+            self.admission.held_ns(),
+        );
+    }
 }
 
 /// Part of the stream that the client has announced.
@@ -90,6 +131,7 @@ pub(super) struct Client {
     objects: Objects,
     proposals: Vec<Proposal>,
     flights: HashMap<u64, Flight>,
+    works: Works,
     next_id: u64,
     /// Commands lie in the channel that the worker cannot see yet.
     unpublished: bool,
@@ -138,6 +180,7 @@ impl Client {
             objects: Objects::default(),
             proposals: Vec::new(),
             flights: HashMap::new(),
+            works: Works::default(),
             next_id: 1,
             unpublished: false,
             held: false,
@@ -187,10 +230,11 @@ impl Client {
 
     /// Ends the client but for its shell. Returns the bytes of device memory that are free when its
     /// worker is gone.
-    pub(super) fn lose(&mut self, reason: Lost) -> u64 {
+    pub(super) fn lose(&mut self, desk: &mut Desk, reason: Lost) -> u64 {
         if self.lost {
             return 0;
         }
+        self.give_up_work(&mut desk.gates, now());
         self.lost = true;
         self.arena.set_lost(reason);
         self.wake.all(&self.arena);
@@ -209,7 +253,7 @@ impl Client {
     fn must_listen(&self, desk: &Desk) -> bool {
         self.held
             || self.flights.len() > LISTEN_ABOVE
-            || (desk.admission.listens() && !self.flights.is_empty())
+            || (desk.gates.listens() && !self.works.is_empty())
     }
 
     /// The mediator is about to sleep. It must then give the client one more turn.

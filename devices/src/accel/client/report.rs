@@ -1,19 +1,19 @@
 //! What a worker reports about commands, after the fact.
 
-use std::time::Instant;
-
 use weir_wire::arena::Lost;
 use weir_wire::channel::{COMPLETIONS_COUNT, Completion, Event};
 use weir_wire::handle::Handle;
 
+use super::super::arbiter::now;
+use super::work::Work;
 use super::{Client, Desk};
 
 /// A command that has been sent on.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) proposed: Vec<Handle>,
-    /// When, where the device's time counts and has not been reported.
-    pub(super) executing_since: Option<Instant>,
+    /// What it is to the device, where that has not been reported to have ended.
+    pub(super) work: Option<Work>,
     pub(super) called: bool,
 }
 
@@ -50,29 +50,30 @@ impl Client {
             Event::Called { .. } if flight.called => return Err(Lost::Worker),
             Event::Called { bound, error } => {
                 flight.called = true;
-                if error != 0 {
-                    flight.executing_since = None;
-                }
+                let failed = flight.work.take_if(|_| error != 0);
                 let mut freed = 0;
                 for (index, handle) in flight.proposed.iter().enumerate() {
                     if bound >> index & 1 == 0 {
                         freed += self.objects.unbind(*handle);
                     }
                 }
+                if let Some(work) = failed {
+                    self.worked(id, &work, &mut desk.gates, None, now());
+                }
                 desk.tenant.quota.give(freed);
                 self.meter.set_memory(self.objects.bytes());
             }
-            Event::Ready => {}
+            Event::Ready => self.ready(id),
             Event::Executed { device_ns } => {
-                if let Some(since) = flight.executing_since.take() {
-                    let seen = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    let charged = device_ns.min(seen);
+                if let Some(work) = flight.work.take() {
+                    let (gates, time) = (&mut desk.gates, Some(device_ns));
+                    let charged = self.worked(id, &work, gates, time, now());
                     self.meter.device_time_ns.add(charged);
-                    desk.admission.charge(self.id, charged);
                 }
             }
         }
-        if flight.called && flight.executing_since.is_none() {
+        let over = |flight: &Flight| flight.called && flight.work.is_none();
+        if self.flights.get(&id).is_some_and(over) {
             self.flights.remove(&id);
         }
         Ok(())

@@ -7,6 +7,7 @@ use super::super::admit::{Admission, Fifo};
 use super::super::bell::Bell;
 use super::super::client::{Announced, Client, Desk, Turn, Wake};
 use super::super::config::AccelConfig;
+use super::super::gates::Gatekeeper;
 use super::super::meter::{AccelHandle, ClientStats};
 use super::toy;
 
@@ -38,11 +39,7 @@ impl Bench {
         let wake = Wake::Event(Bell::new().unwrap());
         let (client, files) = Client::new(1, MIN_SIZE, wake, meter).unwrap();
         Self {
-            desk: Desk {
-                apis: toy::APIS.to_vec(),
-                tenant,
-                admission,
-            },
+            desk: Desk::new(toy::APIS.to_vec(), tenant, admission, Gatekeeper::open()),
             reader: CommandReader::open(&files[1]).unwrap(),
             writer: CompletionWriter::open(&files[1]).unwrap(),
             arena: Arena::map(&files[0], MIN_SIZE).unwrap(),

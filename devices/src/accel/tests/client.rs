@@ -366,12 +366,6 @@ impl Admission for Gate {
             false => Decision::Hold,
         }
     }
-
-    fn charge(&mut self, _client: u32, _device_ns: u64) {}
-
-    fn listens(&self) -> bool {
-        true
-    }
 }
 
 #[test]
@@ -406,8 +400,8 @@ fn one_turn_does_a_bounded_amount_of_work() {
 fn a_lost_client_is_a_shell() {
     let mut bench = Bench::new(100);
     bench.send(&toy::make(NOBODY, NULL, 10, 0, h(0, 1)));
-    assert_eq!(bench.client.lose(Lost::Worker), 10);
-    assert_eq!(bench.client.lose(Lost::Ended), 0);
+    assert_eq!(bench.client.lose(&mut bench.desk, Lost::Worker), 10);
+    assert_eq!(bench.client.lose(&mut bench.desk, Lost::Ended), 0);
     assert_eq!(bench.arena.lost(), Some(Lost::Worker as u32));
     assert!(bench.send(&toy::ping(NOBODY, 1)).is_empty());
     assert_eq!(bench.stats().memory, 0);
@@ -516,7 +510,7 @@ proptest! {
             }
             prop_assert!(bench.desk.tenant.quota.used() <= 1 << 20);
         }
-        let bytes = bench.client.lose(Lost::Ended);
+        let bytes = bench.client.lose(&mut bench.desk, Lost::Ended);
         prop_assert_eq!(bytes, bench.desk.tenant.quota.used());
     }
 
