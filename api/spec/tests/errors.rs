@@ -89,6 +89,22 @@ fn what_does_not_fit_together() {
             "1:16: f says what is kept with its new object, but makes none",
         ),
         (
+            "#[split(a, n, w)] fn f(a: u64, n: u64, w: u32, #[len(n)] p: *mut u8) -> i32;",
+            "1:22: f is split by a length that no bulk data has",
+        ),
+        (
+            "fn f(#[arg(len(1), passed_as(2))] p: *const u32) -> i32;",
+            "1:35: f: parameter `p` is #[passed_as], which only an integer can be",
+        ),
+        (
+            "fn f(#[arg(len(1), bulk, lent(1))] p: *const u32) -> i32;",
+            "1:36: f: parameter `p` is #[lent], which only bulk input of a new object can be",
+        ),
+        (
+            "fn f(n: u32, #[guest_only] m: u32, #[shaped(n, m, 1, 0, 0)] p: *const u8) -> i32;",
+            "1:61: f: parameter `p` has a length that depends on what is not sent",
+        ),
+        (
             "#[blocks(related(q))] fn f(q: queue) -> i32;",
             "1:26: f depends on `related`, which only #[queued] may",
         ),
@@ -200,6 +216,18 @@ fn what_is_misspelt() {
         (
             "fn f(n: f32, #[len(n)] p: *mut u8) -> i32;",
             "1:20: `n` is not an integer",
+        ),
+        (
+            "fn f(#[shaped(1, 2, 3)] p: *const u8) -> i32;",
+            "1:8: say #[shaped(row, rows, slices, row_pitch, slice_pitch)], and perhaps the origin",
+        ),
+        (
+            "fn f(n: u32, #[shaped(1, 2, 3, n + 1, 0)] p: *const u8) -> i32;",
+            "1:32: a pitch is a parameter, a field or 0",
+        ),
+        (
+            "#[split(n)] fn f(n: u32) -> i32;",
+            "1:3: say #[split(offset, length, blocking)]",
         ),
         (
             "fn f(#[len(twice(1, 2))] p: *mut u8) -> i32;",
