@@ -364,6 +364,18 @@ const CL_KERNEL_CONTEXT: cl_kernel_info = 0x1193;
 const CL_KERNEL_PROGRAM: cl_kernel_info = 0x1194;
 const CL_KERNEL_WORK_GROUP_SIZE: cl_kernel_info = 0x11B0;
 
+const CL_KERNEL_ARG_ADDRESS_QUALIFIER: cl_kernel_arg_info = 0x1196;
+const CL_KERNEL_ARG_ACCESS_QUALIFIER: cl_kernel_arg_info = 0x1197;
+const CL_KERNEL_ARG_TYPE_NAME: cl_kernel_arg_info = 0x1198;
+const CL_KERNEL_ARG_TYPE_QUALIFIER: cl_kernel_arg_info = 0x1199;
+const CL_KERNEL_ARG_NAME: cl_kernel_arg_info = 0x119A;
+
+// Where arguments of kernels lie
+const CL_KERNEL_ARG_ADDRESS_GLOBAL: cl_uint = 0x119B;
+const CL_KERNEL_ARG_ADDRESS_LOCAL: cl_uint = 0x119C;
+const CL_KERNEL_ARG_ADDRESS_CONSTANT: cl_uint = 0x119D;
+const CL_KERNEL_ARG_ADDRESS_PRIVATE: cl_uint = 0x119E;
+
 // What events tell
 const CL_EVENT_COMMAND_QUEUE: cl_event_info = 0x11D0;
 const CL_EVENT_COMMAND_TYPE: cl_event_info = 0x11D1;
@@ -906,12 +918,13 @@ unsafe extern "C" {
     #[call(queued, releases(kernel))]
     fn clReleaseKernel(kernel: cl_kernel) -> cl_int;
 
-    #[call(queued, by_hand(guest))]
+    #[call(repeats, sets(kernel, arg_index), by_hand(worker))]
     fn clSetKernelArg(
         kernel: cl_kernel,
         arg_index: cl_uint,
         arg_size: usize,
-        #[arg(handle_or_bytes(arg_size), optional)] arg_value: *const c_void,
+        #[arg(handle_or_bytes(arg_size, cl_mem, cl_sampler, cl_command_queue), optional)]
+        arg_value: *const c_void,
     ) -> cl_int;
 
     fn clGetKernelInfo(
@@ -1143,7 +1156,7 @@ unsafe extern "C" {
         data: *const c_void,
     ) -> cl_int;
 
-    #[call(queued, device_time, by_hand(guest))]
+    #[call(repeats, device_time)]
     fn clEnqueueNDRangeKernel(
         command_queue: cl_command_queue,
         kernel: cl_kernel,
@@ -1156,7 +1169,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[call(queued, device_time)]
+    #[call(repeats, device_time)]
     fn clEnqueueTask(
         command_queue: cl_command_queue,
         kernel: cl_kernel,
@@ -1179,20 +1192,20 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[queued]
+    #[repeats]
     fn clEnqueueMarker(
         command_queue: cl_command_queue,
         #[new(parent = command_queue)] event: *mut cl_event,
     ) -> cl_int;
 
-    #[queued]
+    #[repeats]
     fn clEnqueueWaitForEvents(
         command_queue: cl_command_queue,
         num_events: cl_uint,
         #[len(num_events)] event_list: *const cl_event,
     ) -> cl_int;
 
-    #[queued]
+    #[repeats]
     fn clEnqueueBarrier(command_queue: cl_command_queue) -> cl_int;
 
     #[local]
@@ -1328,7 +1341,6 @@ unsafe extern "C" {
     #[new(parent = context)]
     fn clCreateUserEvent(context: cl_context, errcode_ret: *mut cl_int) -> cl_event;
 
-    #[call(queued, submits)]
     fn clSetUserEventStatus(event: cl_event, execution_status: cl_int) -> cl_int;
 
     #[call(blocks(blocking_read), device_time)]
@@ -1540,7 +1552,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[queued]
+    #[repeats]
     fn clEnqueueMarkerWithWaitList(
         command_queue: cl_command_queue,
         num_events_in_wait_list: cl_uint,
@@ -1548,7 +1560,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[queued]
+    #[repeats]
     fn clEnqueueBarrierWithWaitList(
         command_queue: cl_command_queue,
         num_events_in_wait_list: cl_uint,

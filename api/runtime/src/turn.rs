@@ -339,22 +339,38 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// What `arg_value` of `clSetKernelArg` and its like points to: `size` bytes, or the pointer
-    /// that a handle stands for; null for neither.
+    /// What `arg_value` of `clSetKernelArg` and its like points to: the pointer that a handle stands
+    /// for, or else `size` bytes; null for neither.
     pub fn handle_or_bytes(&mut self, word: usize, size: u64) -> Result<*const c_void, Refused> {
+        match self.named(word)? {
+            Some((_, pointer)) if size == 8 => self.place(pointer),
+            Some(_) => Err(self.malformed()),
+            None => self.bytes(word, size),
+        }
+    }
+
+    /// Kind and pointer of the object that may stand in place of the bytes beside it, at `word`.
+    pub fn named(&self, word: usize) -> Result<Option<(usize, *mut c_void)>, Refused> {
         let handle = Handle(self.call.word(word));
         if handle.is_null() {
-            let bytes = self.input(word + 1)?;
-            if !bytes.is_null() && self.reference(word + 1)?.len != size {
-                return Err(self.malformed());
-            }
-            return Ok(bytes.cast());
+            return Ok(None);
         }
         let found = self.session.objects.find_any(handle);
-        let (_, pointer, _) = found.ok_or_else(|| self.malformed())?;
-        if size != 8 {
+        let (kind, pointer, _) = found.ok_or_else(|| self.malformed())?;
+        Ok(Some((kind, pointer)))
+    }
+
+    /// The `size` bytes that may be there beside or in place of a handle at `word`; null for none.
+    pub fn bytes(&mut self, word: usize, size: u64) -> Result<*const c_void, Refused> {
+        let bytes = self.input(word + 1)?;
+        if !bytes.is_null() && self.reference(word + 1)?.len != size {
             return Err(self.malformed());
         }
+        Ok(bytes.cast())
+    }
+
+    /// A place that holds `pointer`.
+    pub fn place(&mut self, pointer: *mut c_void) -> Result<*const c_void, Refused> {
         let place: *mut *mut c_void = self.scratch.take(8).cast();
         // SAFETY: `take` gave eight bytes.
         unsafe { place.write(pointer) };

@@ -93,6 +93,12 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     if function.device_time && spec.event.is_some() && !has_event(spec, function) {
         return whole("takes device time, but has no parameter #[new] for its event");
     }
+    if !matches!(function.repeats, Condition::Never) {
+        check_repeats(function)?;
+    }
+    if function.sets.is_some() && !matches!(function.repeats, Condition::Always) {
+        return whole("sets a part of an object, which needs #[repeats]");
+    }
     for (index, param) in function.params.iter().enumerate() {
         check_param(function, index).map_err(|what| (Some(index), what))?;
         let what = match &param.role {
@@ -136,6 +142,21 @@ fn is_bulk_input(role: &Role) -> bool {
     )
 }
 
+/// Checks that it can be known whether calls of it are equal.
+fn check_repeats(function: &Function) -> Result<(), (Option<usize>, String)> {
+    for (index, param) in function.params.iter().enumerate() {
+        if let Role::Input {
+            contents: Contents::Strings { .. } | Contents::Properties(_),
+            ..
+        } = param.role
+        {
+            let what = "cannot be compared, and the function says #[repeats]".to_owned();
+            return Err((Some(index), what));
+        }
+    }
+    Ok(())
+}
+
 fn has_event(spec: &Spec, function: &Function) -> bool {
     function
         .params
@@ -161,7 +182,7 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
         Role::Output {
             len, written, bulk, ..
         } => {
-            if !bulk && !matches!(function.queued, Condition::Never) {
+            if !bulk && matches!(function.queued, Condition::Always) {
                 return Err("is written by a call that nobody waits for".into());
             }
             if let Some(written) = written {
@@ -175,7 +196,7 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
             }
             vec![len]
         }
-        Role::Found { len, .. } | Role::NewList { len, .. } | Role::HandleOrBytes { len } => {
+        Role::Found { len, .. } | Role::NewList { len, .. } | Role::HandleOrBytes { len, .. } => {
             vec![len]
         }
         _ => Vec::new(),

@@ -31,7 +31,7 @@ pub(crate) fn lay_out(function: &mut Function) {
                 }
         )
     });
-    let may_outlast = !matches!(function.queued, Condition::Never)
+    let may_outlast = function.may_be_queued()
         || (function.device_time && !matches!(function.blocks, Condition::Always));
     if has_bulk && may_outlast {
         function.done = Some(next);

@@ -173,6 +173,11 @@ pub struct Function {
     pub failure: Failure,
     /// Whether the guest goes on without waiting for an answer.
     pub queued: Condition,
+    /// Whether, and if so when, the guest goes on without waiting although it is not `queued`,
+    /// because an equal call has succeeded before.
+    pub repeats: Condition,
+    /// The parameter (index) of whose object it sets a part, and the one that says which part.
+    pub sets: Option<(usize, usize)>,
     /// Whether everything queued goes out with it, although nobody waits for it.
     pub submits: bool,
     /// Whether it may block or take long in the worker.
@@ -202,6 +207,14 @@ pub struct Function {
 }
 
 impl Function {
+    /// Whether there are calls of it that nobody waits for.
+    pub fn may_be_queued(&self) -> bool {
+        !matches!(
+            (&self.queued, &self.repeats),
+            (Condition::Never, Condition::Never)
+        )
+    }
+
     /// Every expression that mediator and worker compute.
     pub fn computed(&self) -> Vec<&Expression> {
         let mut all: Vec<&Expression> = self.holds.iter().chain(&self.keeps).collect();
@@ -220,7 +233,7 @@ impl Function {
                 Role::Output { len, .. }
                 | Role::Found { len, .. }
                 | Role::NewList { len, .. }
-                | Role::HandleOrBytes { len } => {
+                | Role::HandleOrBytes { len, .. } => {
                     all.push(len);
                 }
                 _ => {}
@@ -425,6 +438,8 @@ pub enum Role {
     HandleOrBytes {
         /// How many bytes.
         len: Expression,
+        /// Of which kinds.
+        kinds: Vec<usize>,
     },
     /// No words: the lengths of the strings in another parameter, which has them.
     Lengths,

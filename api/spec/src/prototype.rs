@@ -268,6 +268,8 @@ impl Names<'_> {
             new: None,
             failure: Failure::Nowhere,
             queued: Condition::Never,
+            repeats: Condition::Never,
+            sets: None,
             submits: false,
             blocks: Condition::Never,
             holds: None,
@@ -374,6 +376,15 @@ impl Names<'_> {
                 };
             }
             "queued" => function.queued = self.condition(attribute)?,
+            "repeats" => function.repeats = self.condition(attribute)?,
+            "sets" => {
+                let names = attribute.arguments::<syn::Path>();
+                let names = names.map_err(|e| self.reader.syn(e))?;
+                let [object, part] = &names[..] else {
+                    return Err(self.error(attribute.span, "say #[sets(object, part)]"));
+                };
+                function.sets = Some((self.handle_param(object)?, self.known_param(part)?));
+            }
             "blocks" => function.blocks = self.condition(attribute)?,
             "holds" => function.holds = Some(self.expression(attribute)?),
             "keeps" => function.keeps = Some(self.expression(attribute)?),
@@ -525,8 +536,16 @@ impl Names<'_> {
                 said.role = Some(Role::Found { kind, len });
             }
             "handle_or_bytes" => {
-                let len = self.expression(attribute)?;
-                said.role = Some(Role::HandleOrBytes { len });
+                let arguments = attribute.arguments::<syn::Expr>();
+                let arguments = arguments.map_err(|e| self.reader.syn(e))?;
+                let kinds = arguments[1..].iter().map(|kind| {
+                    let unknown = || self.error(kind.span(), "this is not a type of handles");
+                    self.reader.kind(path_of(kind).ok_or_else(unknown)?)
+                });
+                said.role = Some(Role::HandleOrBytes {
+                    kinds: kinds.collect::<Result<_, _>>()?,
+                    len: Expression::new(&arguments[0], self)?,
+                });
             }
             "properties" => {
                 let cases = match attribute.has_arguments() {

@@ -88,12 +88,8 @@ fn check_param(
             })
         }
         Passing::HandleOrBytes => {
-            let named = handle(call.word(param.word), true)?;
-            let bytes = reference(call, param.word + 1, true, arena_size)?;
-            if !named.is_null() && bytes.place != Place::Null {
-                return Err("is both a handle and bytes");
-            }
-            Ok(())
+            handle(call.word(param.word), true)?;
+            reference(call, param.word + 1, true, arena_size).map(drop)
         }
         Passing::In { len, contents } => {
             let bytes = reference(call, param.word, param.optional, arena_size)?;

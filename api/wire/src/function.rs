@@ -137,7 +137,8 @@ pub enum Passing {
         /// Bytes of the answer.
         len: Expression,
     },
-    /// Three words: a handle of any kind or null, and a reference to bytes; one of both.
+    /// Three words: a handle of any kind or null, and a reference to bytes. Where there are both, the
+    /// bytes name the object to the program, and the call says which it is.
     HandleOrBytes,
     /// Two words: a reference to bytes that the call reads.
     In {

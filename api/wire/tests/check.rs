@@ -390,7 +390,12 @@ fn lists_of_handles_travel_inside_only() {
         e.word(3, Handle::new(1, 1).0);
         e.reference(4, arena(DATA_OFFSET, 8));
     });
-    assert_eq!(refused(&both), "is both a handle and bytes");
+    assert!(check(&API, &both, ARENA, NOTHING_KEPT).is_ok());
+    let nothing = encode(3, |e| {
+        e.word(3, 7);
+        e.reference(4, arena(DATA_OFFSET, 8));
+    });
+    assert_eq!(refused(&nothing), "is not a handle");
 }
 
 #[test]

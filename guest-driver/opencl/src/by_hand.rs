@@ -14,7 +14,6 @@
 mod buffers;
 mod callbacks;
 mod icd;
-mod kernels;
 mod maps;
 mod programs;
 mod setup;
@@ -27,13 +26,12 @@ use weir_guest::{Code, Face};
 use weir_wire::handle::Handle;
 
 use crate::generated::{
-    CL_INVALID_VALUE, ERRORS, ID, INVALID, NAME, TABLE, cl_int, encode, kind, number,
+    CL_INVALID_VALUE, ERRORS, ID, INVALID, NAME, TABLE, cl_int, encode, number,
 };
 
 pub use buffers::*;
 pub use callbacks::*;
 pub use icd::*;
-pub use kernels::*;
 pub use maps::*;
 pub use programs::*;
 pub use setup::*;
@@ -137,11 +135,4 @@ unsafe fn answer<T>(
         unsafe { size_ret.write(size_of::<T>()) };
     }
     Ok(())
-}
-
-/// Whether `address` names an object that can be a kernel's argument.
-fn argument(weir: &'static Connection, address: *const c_void) -> Option<&'static Object> {
-    let objects = &weir.objects;
-    let buffer = objects.find(address, kind::CL_MEM);
-    buffer.or_else(|| objects.find(address, kind::CL_SAMPLER))
 }

@@ -17,6 +17,7 @@ use weir_wire::handle::Handle;
 use crate::Code;
 use crate::connection::{Connection, Library};
 use crate::deferred::{Target, Transfer};
+use crate::known::Equal;
 use crate::lanes::{Lane, SCRATCH};
 use crate::memory::Region;
 use crate::objects::{Family, Object};
@@ -129,6 +130,11 @@ impl Call {
     /// The connection that it goes over.
     pub fn connection(&self) -> &'static Connection {
         self.weir
+    }
+
+    /// What makes it equal to another call of its function; nothing yet.
+    pub fn equal(&self) -> Equal {
+        Equal::new(self.weir, self.function)
     }
 
     /// No objects yet, to be found related or not.

@@ -15,6 +15,7 @@ use weir_wire::arena::{self, Arena, DATA_OFFSET};
 use crate::cache::Cache;
 use crate::deferred::Deferred;
 use crate::heap::Heap;
+use crate::known::Known;
 use crate::lanes::{Lane, Lanes, SCRATCH};
 use crate::memory::Region;
 use crate::objects::Objects;
@@ -61,6 +62,8 @@ pub struct Connection {
     pub deferred: Deferred,
     /// Answers that cannot change.
     pub cache: Cache,
+    /// Calls that are known to succeed.
+    pub known: Known,
     arena: Arena,
     transport: Box<dyn Transport>,
     stream: Stream,
@@ -208,6 +211,7 @@ impl Connection {
             objects,
             deferred: Deferred::default(),
             cache: Cache::default(),
+            known: Known::default(),
             arena,
             transport,
             stream: Stream::default(),

@@ -13,6 +13,7 @@
 //! | [`objects`] | what the program holds in its hands |
 //! | [`deferred`] | bulk transfers that go on after their call has returned |
 //! | [`cache`] | answers that cannot change |
+//! | [`known`] | calls that are known to succeed, because equal ones have |
 //! | [`call`] | one call, from its arguments to its answer |
 
 pub mod cache;
@@ -20,6 +21,7 @@ pub mod call;
 pub mod connection;
 pub mod deferred;
 pub mod heap;
+pub mod known;
 pub mod lanes;
 pub mod memory;
 pub mod objects;

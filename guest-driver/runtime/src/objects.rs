@@ -182,7 +182,7 @@ impl Objects {
     }
 
     /// The object that `object` belongs to in the end: itself, if it has no parent.
-    fn eldest<'a>(&'a self, mut object: &'a Object) -> &'a Object {
+    pub(crate) fn eldest<'a>(&'a self, mut object: &'a Object) -> &'a Object {
         while let Some(slot) = object.parent.load(Ordering::Relaxed).checked_sub(1)
             && let Some(parent) = self.at(slot)
         {

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use weir_guest::Code;
 use weir_guest::connection::Library as Guest;
-use weir_guest::objects::Object;
 use weir_runtime::library::Library;
 use weir_spec::Spec;
 use weir_wire::function::Api;
@@ -33,7 +32,7 @@ pub use mediator::record;
 ///
 /// # Safety
 /// The arguments must be what the function's prototype says.
-pub type Encode = unsafe fn(u16, &[u64], &[Option<&'static Object>]) -> Result<u64, Code>;
+pub type Encode = unsafe fn(u16, &[u64]) -> Result<u64, Code>;
 
 /// Both sides of an API.
 pub struct Sides {

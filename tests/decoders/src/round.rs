@@ -54,7 +54,7 @@ pub fn round(
 
 fn send(encode: Encode, function: &Function, call: &Call) -> Result<u64, Code> {
     // SAFETY: the arguments were made for this function.
-    unsafe { encode(function.number, &call.arguments, &call.objects) }
+    unsafe { encode(function.number, &call.arguments) }
 }
 
 /// Whether an error can be one of the guest library's own, so that nothing was sent. (None that these

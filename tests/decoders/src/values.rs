@@ -11,7 +11,7 @@ use weir_runtime::objects::Known;
 use weir_runtime::session::Session;
 use weir_spec::Spec;
 use weir_spec::expression::{Expression, Leaf};
-use weir_spec::model::{Answer, Answers, Condition, Contents, Failure, Function, New, Role, Type};
+use weir_spec::model::{Answer, Answers, Contents, Failure, Function, New, Role, Type};
 
 use crate::source::Source;
 
@@ -55,8 +55,6 @@ pub enum After {
 pub struct Call {
     /// Arguments for the encoder.
     pub arguments: Vec<u64>,
-    /// The same, where they may be objects.
-    pub objects: Vec<Option<&'static Object>>,
     /// What the vendor sees.
     pub seen: Vec<Seen>,
     /// What the vendor returns.
@@ -152,14 +150,13 @@ impl<'a, 'b> Maker<'a, 'b> {
             }
         }
         for index in 0..params.len() {
-            let (argument, object, seen) = self.param(index)?;
+            let (argument, seen) = self.param(index)?;
             let is_encoded = !matches!(
                 params[index].role,
                 Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } | Role::Error
             );
             if is_encoded {
                 self.call.arguments.push(argument);
-                self.call.objects.push(object);
             }
             if !params[index].extra {
                 self.call.seen.push(seen);
@@ -249,12 +246,12 @@ impl<'a, 'b> Maker<'a, 'b> {
         })
     }
 
-    /// Argument, object and what the vendor sees of a parameter.
-    fn param(&mut self, index: usize) -> Option<(u64, Option<&'static Object>, Seen)> {
+    /// Argument and what the vendor sees of a parameter.
+    fn param(&mut self, index: usize) -> Option<(u64, Seen)> {
         let function = self.function;
         let param = &function.params[index];
         let null = self.is_null(index);
-        let plain = |argument, seen| Some((argument, None, seen));
+        let plain = |argument, seen| Some((argument, seen));
         match &param.role {
             Role::Scalar => plain(self.scalars[&index], Seen::Bits(self.scalars[&index])),
             Role::Handle(_) if null => plain(0, Seen::Bits(0)),
@@ -292,14 +289,15 @@ impl<'a, 'b> Maker<'a, 'b> {
                 };
                 plain(at, Seen::Anything)
             }
-            Role::HandleOrBytes { len } => {
+            Role::HandleOrBytes { len, kinds } => {
                 let bytes = self.evaluate(len)?;
                 let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes <= MOST)?;
-                if bytes == 8 && self.source.one_in(2) && !self.spec.kinds.is_empty() {
-                    let kind = self.source.below(self.spec.kinds.len() as u64) as usize;
+                if bytes == 8 && self.source.one_in(2) && !kinds.is_empty() {
+                    let kind = kinds[self.source.below(kinds.len() as u64) as usize];
                     let (object, pointer) = self.object(kind)?;
                     let seen = Seen::Bytes(pointer.to_le_bytes().to_vec());
-                    return Some((0, Some(object), seen));
+                    let at = self.call.place(&address(object).to_le_bytes());
+                    return plain(at, seen);
                 }
                 let data = pattern(index, bytes);
                 plain(self.call.place(&data), Seen::Bytes(data))
@@ -569,7 +567,7 @@ impl<'a, 'b> Maker<'a, 'b> {
 
 /// Whether the answer to a call of `function` is there when its encoder returns.
 pub fn waits(function: &Function) -> bool {
-    matches!(function.queued, Condition::Never)
+    !function.may_be_queued()
 }
 
 /// The bits of a type.

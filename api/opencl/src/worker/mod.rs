@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `platforms` | which platform and device there are, and the one that a client sees |
 //! | `capabilities` | what they can do, less what Weir does not carry |
+//! | `arguments` | arguments of kernels |
 //! | `queues` | command queues, which always take times |
 //! | `transfers` | maps and unmaps, which are copies here |
 //! | `queries` | single answers that differ from the vendor's |
 
 mod answer;
+mod arguments;
 mod capabilities;
 mod platforms;
 mod queries;
@@ -51,6 +53,7 @@ pub struct OpenCl {
     vendor: Vendor,
     chosen: OnceLock<platforms::Chosen>,
     queues: queues::Queues,
+    arguments: arguments::Arguments,
     /// Keeps the functions of `vendor` where they are.
     _library: libloading::Library,
 }
@@ -69,6 +72,7 @@ pub fn load() -> Result<Arc<dyn Library>, LibraryError> {
         vendor,
         chosen: OnceLock::new(),
         queues: queues::Queues::default(),
+        arguments: arguments::Arguments::default(),
         _library: library,
     };
     loaded.platforms()?;
@@ -251,6 +255,10 @@ impl generated::ByHand for OpenCl {
 
     fn clGetEventInfo(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
         queries::get_event_info(vendor, turn)
+    }
+
+    fn clSetKernelArg(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
+        arguments::set(&self.arguments, vendor, turn)
     }
 
     fn clEnqueueMapBuffer(&self, vendor: &Vendor, turn: &mut Turn<'_>) -> Made {

@@ -19,7 +19,7 @@ use weir_wire::check::check;
 use weir_wire::command::{Encoder, HEADER_SIZE, Header, Place, Reference};
 use weir_wire::handle::Handle;
 
-use super::{OpenCl, generated::Vendor, queues::Queues};
+use super::{OpenCl, arguments::Arguments, generated::Vendor, queues::Queues};
 use crate::table::API;
 
 struct Nobody;
@@ -46,6 +46,7 @@ fn nothing() -> (Arc<dyn Library>, Session, VmmEnd) {
         vendor,
         chosen: OnceLock::new(),
         queues: Queues::default(),
+        arguments: Arguments::default(),
         _library: this,
     };
     let (arena, _file) = Arena::create(MIN_SIZE).unwrap();
@@ -231,7 +232,7 @@ fn encode(
             encoder.inline(word, &handles);
             encoder.reference(word + 2, arena(len));
         }
-        Role::HandleOrBytes { len } => match values.evaluate(len)? {
+        Role::HandleOrBytes { len, .. } => match values.evaluate(len)? {
             8 => encoder.word(word, existing(4).0),
             len if len <= 4096 => encoder.inline(word + 1, &vec![7; len as usize]),
             _ => return None,

@@ -47,6 +47,7 @@ pub fn generate(spec: &Spec, tested: &dyn Fn(&str) -> Vec<String>) -> String {
 fn row(spec: &Spec, function: &Function) -> String {
     let name = &function.name;
     let waits = match &function.queued {
+        Condition::Never if !matches!(function.repeats, Condition::Never) => "the first time",
         Condition::Never => "yes",
         Condition::Always => "no",
         Condition::If(_) => "if it blocks",

@@ -10,7 +10,6 @@
 //! An encoder for a hand-written entry point differs in what it takes:
 //! - parameters marked `extra` are there, those marked `guest_only`, callbacks and their data not;
 //! - bulk data is a `weir_guest::call::Bulk`;
-//! - what may be a handle or bytes is two parameters, the object first;
 //! - if the call may be queued, a last parameter `wait` says that it must not be.
 
 mod encoder;
@@ -482,8 +481,8 @@ pub(super) fn encoded_params(function: &Function) -> impl Iterator<Item = &Param
 
 /// Names of the generated code's own variables: a parameter of such a name gets another.
 const TAKEN: &[&str] = &[
-    "beside", "call", "code", "family", "found", "len", "limit", "made", "object", "queued",
-    "reply", "result", "value", "wait", "wanted", "weir",
+    "beside", "call", "code", "compared", "equal", "family", "found", "len", "limit", "made",
+    "object", "queued", "reply", "result", "value", "wait", "wanted", "weir",
 ];
 
 pub(super) fn ident(name: &str) -> Ident {

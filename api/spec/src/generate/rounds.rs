@@ -10,7 +10,7 @@ use quote::{format_ident, quote};
 use super::guest::{self, encoded_params, ident};
 use super::worker::can_be_generated;
 use crate::Spec;
-use crate::model::{Carried, Function, Param, Role, Type};
+use crate::model::{Carried, Function, Param, Type};
 
 /// Takes all that is written by hand as if it were generated, as far as it can be: what stands between
 /// a hand-written part and the wire is generated in any case.
@@ -84,16 +84,13 @@ fn rounds(spec: &Spec) -> String {
         use super::guest::*;
         use weir_guest::Code;
         use super::worker::Vendor;
-        use weir_guest::objects::Object;
         use weir_runtime::library::{Library, LibraryError, Platform, Progress};
         use weir_runtime::turn::{Made, Refused, Turn};
 
-        /// Makes a call with these arguments, one for each that its encoder has; where one may be an
-        /// object, that is in `objects`.
+        /// Makes a call with these arguments, one for each that its encoder has.
         pub unsafe fn call(
             number: u16,
             arguments: &[u64],
-            objects: &[Option<&'static Object>],
         ) -> Result<u64, Code> {
             match number {
                 #(#calls)*
@@ -142,13 +139,9 @@ fn rounds(spec: &Spec) -> String {
 /// The arm that calls the encoder of `function`.
 fn encode(function: &Function) -> TokenStream {
     let (name, number) = (ident(&function.name), function.number);
-    let arguments = encoded_params(function).enumerate().map(|(index, param)| {
-        let value = from_bits(param, quote!(arguments[#index]));
-        match param.role {
-            Role::HandleOrBytes { .. } => quote!(objects[#index], #value),
-            _ => value,
-        }
-    });
+    let arguments = encoded_params(function)
+        .enumerate()
+        .map(|(index, param)| from_bits(param, quote!(arguments[#index])));
     let result = match (&function.new, &function.return_type) {
         (Some(_), _) => quote!(value as usize as u64),
         (None, _) if !matches!(function.failure, crate::model::Failure::Beside { .. }) => {

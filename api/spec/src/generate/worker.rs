@@ -479,7 +479,7 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
                 let #name: #ty = if #wanted { &mut #made } else { core::ptr::null_mut() };
             );
         }
-        Role::HandleOrBytes { len } => {
+        Role::HandleOrBytes { len, .. } => {
             let len = number(spec, function, len, 1);
             cast(param, quote!(turn.handle_or_bytes(#word, #len)?))
         }

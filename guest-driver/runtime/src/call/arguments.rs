@@ -298,25 +298,31 @@ impl Call {
         Err(self.malformed())
     }
 
-    /// Puts in the handle of `object`, or else `len` bytes; null for neither.
+    /// Puts in `len` bytes, and if they are the address of a living object of one of these `kinds`,
+    /// its handle beside them.
     ///
     /// # Safety
     /// As for [`input`](Self::input).
     pub unsafe fn handle_or_bytes(
         &mut self,
         index: usize,
-        object: Option<&Object>,
-        address: *const c_void,
+        bytes: *const c_void,
         len: u64,
-    ) -> Result<(), Code> {
-        match object {
-            Some(object) => {
-                self.word(index, object.handle().0);
-                Ok(())
-            }
-            // SAFETY: the caller answers for it.
-            None => unsafe { self.input(index + 1, address, len, true) },
+        kinds: &[usize],
+    ) -> Result<Option<&'static Object>, Code> {
+        let mut object = None;
+        if len == 8 && !bytes.is_null() {
+            // SAFETY: there are as many bytes.
+            let address = unsafe { bytes.cast::<*const c_void>().read_unaligned() };
+            object = self.weir.objects.find_any(address);
         }
+        let object = object.filter(|found| found.kind().is_some_and(|kind| kinds.contains(&kind)));
+        if let Some(object) = object {
+            self.word(index, object.handle().0);
+        }
+        // SAFETY: the caller answers for it.
+        unsafe { self.input(index + 1, bytes, len, true)? };
+        Ok(object)
     }
 }
 

@@ -23,11 +23,8 @@ impl Encoder<'_> {
         let function = self.function;
         let name = ident(&function.name);
         let signature = encoded_params(function).map(|param| self.parameter(param));
-        let wait = match function.queued {
-            Condition::Never => None,
-            _ if by_hand(function) => Some(quote!(, wait: bool)),
-            _ => None,
-        };
+        let waits = by_hand(function) && function.may_be_queued();
+        let wait = waits.then(|| quote!(, wait: bool));
         let (number, words) = (function.number, function.words);
         // Objects first: expressions may ask what is kept with them.
         let (handles, others): (Vec<_>, Vec<_>) = function
@@ -92,10 +89,6 @@ impl Encoder<'_> {
         let (name, ty) = (ident(&param.name), &param.ty);
         match &param.role {
             role if is_bulk(role) && by_hand(self.function) => quote!(#name: Bulk),
-            Role::HandleOrBytes { .. } => {
-                let object = object(&param.name);
-                quote!(#object: Option<&weir_guest::objects::Object>, #name: #ty)
-            }
             _ => quote!(#name: #ty),
         }
     }
@@ -191,12 +184,14 @@ impl Encoder<'_> {
                     };
                 }
             }
-            Role::HandleOrBytes { len } => {
+            Role::HandleOrBytes { len, kinds } => {
                 let len = self.length(len, &name, param);
                 let object = object(&param.name);
                 quote! {
                     let len = #len;
-                    unsafe { call.handle_or_bytes(#word, #object, #name, len)? };
+                    let #object = unsafe {
+                        call.handle_or_bytes(#word, #name.cast(), len, &[#(#kinds),*])?
+                    };
                 }
             }
             Role::Lengths | Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } => quote!(),
@@ -234,7 +229,19 @@ impl Encoder<'_> {
             Contents::Handles(kind) => {
                 let put = quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional));
                 let put = self.or_invalid(param, *kind, put);
-                quote!(#put?)
+                // Of a list that is not there, none can be named.
+                match param.invalid {
+                    None => quote!(#put?),
+                    Some(invalid) => {
+                        let (invalid, count) = (integer(invalid.into()), self.count(param));
+                        quote!({
+                            if #name.is_null() && #count != 0 {
+                                return Err(Code(#invalid));
+                            }
+                            #put?
+                        })
+                    }
+                }
             }
             Contents::Properties(keys) => {
                 let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
@@ -258,6 +265,17 @@ impl Encoder<'_> {
                 unsafe { #put };
             },
             None => quote!(unsafe { #put };),
+        }
+    }
+
+    /// How many elements an input is said to have; 0 if that has no value.
+    fn count(&self, param: &Param) -> TokenStream {
+        match &param.role {
+            Role::Input { len: Some(len), .. } => {
+                let value = len.to_rust(&mut |leaf| self.leaf(leaf));
+                quote!((|| -> Option<i128> { Some(#value) })().unwrap_or(0))
+            }
+            _ => quote!(0),
         }
     }
 
@@ -467,10 +485,98 @@ impl Encoder<'_> {
         if may_wait {
             queued = quote!(!wait && #queued);
         }
+        let repeats = match &function.repeats {
+            Condition::Never => None,
+            Condition::Always => Some(quote!(true)),
+            Condition::If(condition) => Some(self.holds_true(condition)),
+        };
+        let (equal, learn) = match repeats {
+            None => (quote!(), quote!()),
+            Some(condition) => {
+                let wait = may_wait.then(|| quote!(!wait &&));
+                let parts = function.params.iter().enumerate();
+                let parts = parts.map(|(index, param)| self.compare(index, param));
+                (
+                    quote! {
+                        let mut queued = queued;
+                        let mut equal = None;
+                        if !queued && #wait #condition {
+                            let mut compared = call.equal();
+                            #(#parts)*
+                            queued = compared.is_known();
+                            equal = Some(compared);
+                        }
+                    },
+                    quote! {
+                        if let Some(equal) = equal {
+                            equal.learn();
+                        }
+                    },
+                )
+            }
+        };
         quote! {
             let queued = #queued;
+            #equal
             #[allow(unused)]
             let mut reply = call.send(queued, #failure)?;
+            #learn
+        }
+    }
+
+    /// Adds a parameter to what makes a call equal to another.
+    fn compare(&self, index: usize, param: &Param) -> TokenStream {
+        let name = ident(&param.name);
+        let events = |kind: usize| self.spec.event == Some(kind);
+        match &param.role {
+            Role::Scalar => {
+                let value = scalar(&name, &param.resolved);
+                quote!(compared.number(#value);)
+            }
+            Role::Handle(kind) => {
+                let object = object(&param.name);
+                match self.function.sets {
+                    Some((set, part)) if set == index => {
+                        let part = &self.function.params[part];
+                        let part = scalar(&ident(&part.name), &part.resolved);
+                        quote!(compared.sets(#object, #part);)
+                    }
+                    _ if events(*kind) => quote!(compared.kin(#object);),
+                    _ => quote!(compared.object(#object);),
+                }
+            }
+            Role::HandleOrBytes { len, .. } => {
+                let (object, len) = (object(&param.name), self.length(len, &name, param));
+                quote!(unsafe { compared.object_or_bytes(#object, #name.cast(), #len) };)
+            }
+            Role::Input {
+                len: Some(len),
+                contents: Contents::Handles(kind),
+            } => {
+                let (len, kin) = (self.length(len, &name, param), events(*kind));
+                quote!(unsafe { compared.objects(#name.cast(), #len / 8, #kin) };)
+            }
+            Role::Input {
+                len: Some(len),
+                contents: Contents::Plain | Contents::Records(_),
+            } => {
+                let len = self.length(len, &name, param);
+                quote!(unsafe { compared.bytes(#name.cast(), #len) };)
+            }
+            Role::Input {
+                contents: Contents::String,
+                ..
+            } => quote! {
+                if !#name.is_null() {
+                    let text = unsafe { std::ffi::CStr::from_ptr(#name.cast()) };
+                    unsafe { compared.bytes(#name.cast(), text.to_bytes().len() as u64) };
+                }
+            },
+            role if is_bulk(role) && by_hand(self.function) => quote!(),
+            Role::Input { .. } | Role::Output { .. } | Role::New(_) => {
+                quote!(compared.number(#name.is_null().into());)
+            }
+            _ => quote!(),
         }
     }
 
