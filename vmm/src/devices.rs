@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
-use weir_devices::accel::{self, Accel, AccelConfig, AccelHandle};
+use weir_devices::accel::{self, Accel, AccelConfig, AccelHandle, Limits, Sharing};
 use weir_devices::pci::{Doorbells, PciDevice, Window};
 use weir_devices::virtio::block::{self, Block};
 use weir_devices::virtio::entropy::Entropy;
@@ -13,6 +13,7 @@ use weir_devices::virtio::pci::VirtioPci;
 use weir_devices::virtio::{self, Memory, VirtioDevice};
 
 use crate::accelerators;
+use crate::arbiter;
 use crate::cache;
 use crate::kvm::doorbells::KvmDoorbells;
 use crate::kvm::interrupts::Routing;
@@ -146,14 +147,35 @@ pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<Ac
     let mut config = AccelConfig::new(&grant.name, &grant.api, weir_apis::APIS, worker, cache);
     config.platform = grant.platform.clone().unwrap_or_default();
     config.device = grant.device;
-    config.limits.share = grant.share;
+    config.limits = limits(grant);
     config.memory_quota = grant.memory.unwrap_or(u64::MAX);
+    config.max_clients = grant.clients.unwrap_or(config.max_clients);
+    config.arena_max = grant.arena.unwrap_or(config.arena_max);
+    config.arena_default = config.arena_default.min(config.arena_max);
+    if let Some(end) = arbiter::end(&grant.name) {
+        config.sharing = Sharing::With(end);
+    }
     Ok(config)
+}
+
+/// The limits that `grant` sets, memory apart.
+fn limits(grant: &AcceleratorSpec) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        share: grant.share,
+        cap: grant.cap,
+        interactive: grant.interactive,
+        timeout: grant.timeout,
+        calls_per_second: grant.calls_per_second.unwrap_or(usual.calls_per_second),
+        bytes_per_second: grant.bytes_per_second.unwrap_or(usual.bytes_per_second),
+        handles: grant.handles.unwrap_or(usual.handles),
+        queue_depth: grant.queue_depth.unwrap_or(usual.queue_depth),
+    }
 }
 
 /// Lets the tenant use so much from now on as `grant` says.
 pub fn change(handle: &AccelHandle, grant: &AcceleratorSpec) {
-    handle.set_share(grant.share);
+    handle.set_limits(limits(grant));
     handle.set_memory_quota(grant.memory.unwrap_or(u64::MAX));
 }
 

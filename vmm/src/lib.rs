@@ -8,6 +8,7 @@
 
 pub mod accelerators;
 pub mod acpi;
+pub mod arbiter;
 pub mod boot;
 pub mod cache;
 pub mod cli;

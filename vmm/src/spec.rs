@@ -65,6 +65,24 @@ pub struct AcceleratorSpec {
     pub calls_per_second: Option<u64>,
     /// Longest that one command may run.
     pub timeout: Option<Duration>,
+    /// Whether it goes ahead of others as long as it has not used up its share.
+    #[serde(default)]
+    pub interactive: bool,
+    /// Most bytes that calls carry in a second.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// Most processes that have it open at once.
+    #[serde(default)]
+    pub clients: Option<u32>,
+    /// Most objects of one process.
+    #[serde(default)]
+    pub handles: Option<u32>,
+    /// Most calls of one process that have been sent and are not over.
+    #[serde(default)]
+    pub queue_depth: Option<u32>,
+    /// Largest arena of one process, in bytes.
+    #[serde(default)]
+    pub arena: Option<u64>,
 }
 
 /// Kernel command line where none is given.

@@ -13,6 +13,10 @@ use super::limits::Limits;
 /// Bytes that a name has room for in the device's configuration space, without the zero that ends
 /// it.
 pub const MAX_NAME: usize = 31;
+/// Bytes of the smallest arena.
+pub const MIN_ARENA: u64 = arena::MIN_SIZE;
+/// Bytes of the largest arena.
+pub const MAX_ARENA: u64 = arena::MAX_SIZE;
 /// Most clients that one accelerator can serve at once.
 pub const MAX_CLIENTS: u32 = 4096;
 

@@ -45,7 +45,9 @@ mod window;
 mod worker;
 
 pub use admit::{Admission, Decision, Fifo, Rates, Request};
-pub use config::{AccelConfig, ConfigError, MAX_CLIENTS, MAX_NAME, Polling, Sharing};
+pub use config::{
+    AccelConfig, ConfigError, MAX_ARENA, MAX_CLIENTS, MAX_NAME, MIN_ARENA, Polling, Sharing,
+};
 pub use limits::Limits;
 pub use local::{LocalError, LocalServer};
 pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use weir_devices::accel::{AccelHandle, AccelStats};
 
 use super::Failure;
+use crate::arbiter;
 use crate::config::Config;
 use crate::devices;
 use crate::local::server::Server;
@@ -24,6 +25,9 @@ pub struct MediateArgs {
     /// Which tenant of it
     #[arg(long, value_name = "NAME")]
     tenant: String,
+    /// Where an accelerator's arbiter is
+    #[arg(long, value_name = "END")]
+    arbiter: Vec<String>,
     /// Where its sockets go
     #[arg(long, value_name = "FOLDER")]
     folder: PathBuf,
@@ -31,6 +35,7 @@ pub struct MediateArgs {
 
 /// Serves a tenant until the supervisor or a signal says that it is enough.
 pub(super) fn mediate(args: MediateArgs) -> Result<u8, Failure> {
+    arbiter::adopt(&args.arbiter).map_err(Failure::usage_text)?;
     let mut link = Link::from_stdin().map_err(|error| Failure::other(&error))?;
     let config = Config::load(&args.config).map_err(|error| Failure::usage(&error))?;
     let tenant = config.tenant(&args.tenant);

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Failure, parse_duration};
 use crate::accelerators;
+use crate::arbiter;
 use crate::boot;
 use crate::config::{self, Config, units};
 use crate::doctor::limits::host_memory;
@@ -59,6 +60,9 @@ pub struct RunArgs {
     /// End the machine when the guest restarts, with status 0
     #[arg(long)]
     no_reboot: bool,
+    /// Where an accelerator's arbiter is
+    #[arg(long, hide = true, value_name = "END")]
+    arbiter: Vec<String>,
     /// Standard input is the link to a supervisor
     #[arg(long, hide = true)]
     supervised: bool,
@@ -66,6 +70,7 @@ pub struct RunArgs {
 
 /// Runs one machine; answers its exit status.
 pub(super) fn run(args: RunArgs) -> Result<u8, Failure> {
+    arbiter::adopt(&args.arbiter).map_err(Failure::usage_text)?;
     let options = Options {
         grace: args.grace,
         no_reboot: args.no_reboot,
@@ -161,10 +166,6 @@ fn from_config(path: &std::path::Path, vm: Option<&str>, checked: bool) -> Resul
     // A supervisor has asked the devices already, for all machines together.
     if !checked {
         accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
-        config
-            .not_enforced()
-            .iter()
-            .for_each(|line| eprintln!("weir: {line}"));
     }
     Ok(config.vms.remove(0))
 }

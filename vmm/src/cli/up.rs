@@ -14,6 +14,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::{Failure, parse_duration};
 use crate::accelerators;
+use crate::arbiter::Arbiters;
 use crate::config::Config;
 use crate::doctor;
 use crate::kvm::vm;
@@ -73,10 +74,6 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         .check_memory(memory)
         .map_err(|error| Failure::usage(&error))?;
     let devices = accelerators::check(&config).map_err(|error| Failure::usage(&error))?;
-    config
-        .not_enforced()
-        .iter()
-        .for_each(|line| eprintln!("weir: {line}"));
     if !config.vms.is_empty() {
         vm::open().map_err(|error| Failure::usage(&error))?;
     }
@@ -98,6 +95,8 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         grace: args.grace,
         consoles: args.consoles,
     };
+    let grants = config.grants().map(|(_, grant)| grant);
+    let arbiters = Arbiters::start(grants).map_err(failed)?;
     let mut machines: Vec<Arc<Machine>> = Vec::new();
     let members = config.vms.iter().map(Member::from);
     for member in members.chain(config.tenants.iter().map(Member::from)) {
@@ -109,7 +108,11 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
             }
             let _ = wake.write(1);
         };
-        let started = Machine::start(member, &launch, tell);
+        let granted = config.grants().filter(|(name, _)| *name == member.name());
+        let granted: Vec<_> = granted.map(|(_, grant)| grant.clone()).collect();
+        let started = arbiters
+            .join(member.name(), &granted)
+            .and_then(|places| Machine::start(member, places, &launch, tell));
         let machine = started.map_err(|error| {
             end_all(&machines);
             failed(error)
@@ -147,6 +150,7 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
     drop(control);
     let _ = std::fs::remove_file(state::socket(&folder));
     machines.iter().for_each(|machine| machine.join());
+    drop(arbiters);
     let vms: Vec<VmStatus> = Machine::statuses(machines);
     let status = vms
         .iter()

@@ -34,7 +34,19 @@ const VM_KEYS: [&str; 7] = [
 const TENANT_KEYS: [&str; 1] = ["accelerators"];
 const DISK_KEYS: [&str; 2] = ["path", "read_only"];
 /// Keys of what a tenant may use of an accelerator.
-pub const GRANT_KEYS: [&str; 5] = ["share", "cap", "memory", "calls_per_second", "timeout"];
+pub const GRANT_KEYS: [&str; 11] = [
+    "share",
+    "cap",
+    "memory",
+    "calls_per_second",
+    "timeout",
+    "priority",
+    "bytes_per_second",
+    "clients",
+    "handles",
+    "queue_depth",
+    "arena",
+];
 /// Largest share. Weights beyond it say nothing more and could overflow the arbiter's arithmetic.
 const SHARE_MAX: u64 = 10_000;
 
@@ -202,41 +214,6 @@ impl Config {
     }
 }
 
-impl Config {
-    /// A sentence for each limit that is asked for and not enforced in this version: nothing is
-    /// ignored silently.
-    pub fn not_enforced(&self) -> Vec<String> {
-        self.grants()
-            .flat_map(|(tenant, grant)| {
-                let key = (tenant.to_owned(), grant.name.clone());
-                let line = self.places.grants.get(&key).copied().unwrap_or(1);
-                let place = format!("{}:{line}", self.places.file.display());
-                not_enforced(tenant, grant)
-                    .into_iter()
-                    .map(move |note| format!("{place}: {note}"))
-            })
-            .collect()
-    }
-}
-
-/// A sentence for each limit of `tenant`'s `grant` that is not enforced in this version.
-pub fn not_enforced(tenant: &str, grant: &AcceleratorSpec) -> Vec<String> {
-    let asked = [
-        ("cap", grant.cap.is_some()),
-        ("calls_per_second", grant.calls_per_second.is_some()),
-        ("timeout", grant.timeout.is_some()),
-    ];
-    let asked = asked.into_iter().filter(|(_, asked)| *asked);
-    asked
-        .map(|(key, _)| {
-            format!(
-                "`{key}` of {} for machine {tenant} is read but not enforced in this version",
-                grant.name
-            )
-        })
-        .collect()
-}
-
 /// An accelerator's definition, before a machine uses it.
 struct Definition {
     api: String,
@@ -383,7 +360,32 @@ fn grant(
         0 => Err("a quota of nothing lets nothing be done; leave the key out for no quota".into()),
         size => Ok(size),
     };
+    let priority = |text: &str| match text {
+        "normal" => Ok(false),
+        "interactive" => Ok(true),
+        _ => Err("a priority is \"normal\" or \"interactive\"".to_owned()),
+    };
+    let arena = |text: &str| {
+        let size = units::size(text)?;
+        let range = weir_devices::accel::MIN_ARENA..=weir_devices::accel::MAX_ARENA;
+        match range.contains(&size) && size.is_multiple_of(4096) {
+            true => Ok(size),
+            false => Err("an arena has 4MiB to 64GiB, in steps of 4KiB".to_owned()),
+        }
+    };
+    let count = |key, most: u64| -> Result<Option<u32>, ConfigError> {
+        let number = table.number(key, 1..=most)?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()))
+    };
     Ok(AcceleratorSpec {
+        interactive: table
+            .parsed("priority", "\"interactive\"", priority)?
+            .unwrap_or(false),
+        bytes_per_second: table.parsed("bytes_per_second", "\"1GiB\"", positive_size)?,
+        clients: count("clients", u64::from(weir_devices::accel::MAX_CLIENTS))?,
+        handles: count("handles", 1 << 20)?,
+        queue_depth: count("queue_depth", 1 << 20)?,
+        arena: table.parsed("arena", "\"1GiB\"", arena)?,
         name: name.into(),
         api: definition.api.clone(),
         platform: definition.platform.clone(),

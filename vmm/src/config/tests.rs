@@ -74,6 +74,7 @@ fn a_good_configuration_is_read_whole() {
         memory: Some(2 << 30),
         calls_per_second: Some(50000),
         timeout: Some(Duration::from_secs(10)),
+        ..AcceleratorSpec::default()
     };
     assert_eq!(bob.accelerators, [expected]);
     assert_eq!(alice.cmdline, DEFAULT_CMDLINE);
@@ -239,14 +240,34 @@ fn a_configuration_without_machines_is_refused() {
 }
 
 #[test]
-fn limits_that_are_not_enforced_are_told() {
-    let lines = Folder::new().parse(GOOD).unwrap().not_enforced();
-    assert_eq!(lines.len(), 3, "bob has three, alice none: {lines:?}");
-    assert!(
-        lines[0].contains("test.toml:12: `cap` of gpu0 for machine bob"),
-        "{}",
-        lines[0]
-    );
+fn limits_are_read_and_impossible_ones_refused() {
+    let folder = Folder::new();
+    let text = |grant: &str| {
+        format!(
+            "[accelerator.gpu0]\napi = \"opencl\"\n[vm.a]\nkernel = \"vmlinuz\"\n\
+             accelerators.gpu0 = {{ {grant} }}\n"
+        )
+    };
+    let good = "priority = \"interactive\", bytes_per_second = \"1GiB\", clients = 8, \
+                handles = 1000, queue_depth = 64, arena = \"64MiB\"";
+    let config = folder.parse(&text(good)).unwrap();
+    let grant = &config.vms[0].accelerators[0];
+    assert!(grant.interactive);
+    assert_eq!(grant.bytes_per_second, Some(1 << 30));
+    let counts = (grant.clients, grant.handles, grant.queue_depth);
+    assert_eq!(counts, (Some(8), Some(1000), Some(64)));
+    assert_eq!(grant.arena, Some(64 << 20));
+    for (bad, expected) in [
+        ("priority = \"high\"", "\"normal\" or \"interactive\""),
+        ("clients = 0", "clients"),
+        ("clients = 5000", "clients"),
+        ("handles = 2000000", "handles"),
+        ("arena = \"1MiB\"", "4MiB to 64GiB"),
+    ] {
+        let complaint = folder.complaint(&text(bad));
+        assert!(complaint.contains(expected), "{complaint}");
+        assert!(complaint.contains("test.toml:5"), "{complaint}");
+    }
 }
 
 #[test]

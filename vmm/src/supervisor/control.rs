@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 use super::grants::{Changed, Grants};
 use super::link::read_line;
 use super::machines::Machine;
-use crate::config::not_enforced;
 
 use super::protocol::{FromSupervisor, ToSupervisor};
 
@@ -37,12 +36,11 @@ impl Fleet {
                 .find(|machine| machine.name() == tenant);
             let machine = machine.ok_or_else(|| format!("`{tenant}` does not run"))?;
             notes.extend(machine.set(grant)?);
-            // Only of what has just been changed.
-            let new = |note: &String| {
-                let key = |(key, _): &(String, _)| note.contains(&format!("`{key}`"));
-                changes.iter().any(key)
-            };
-            notes.extend(not_enforced(tenant, grant).into_iter().filter(new));
+            for key in ["clients", "arena"] {
+                if changes.iter().any(|(name, _)| name == key) {
+                    notes.push(format!("`{key}` takes effect when `{tenant}` starts anew"));
+                }
+            }
             Ok(())
         })?;
         for (key, before, now) in &changed.values {

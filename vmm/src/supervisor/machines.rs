@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::link::read_line;
 use super::protocol::{FromVm, ToVm};
+use crate::arbiter::Places;
 use crate::spec::{AcceleratorSpec, TenantSpec, VmSpec};
 use weir_devices::accel::AccelStats;
 
@@ -55,6 +56,13 @@ pub struct Member {
     name: String,
     cpus: u32,
     memory: u64,
+}
+
+impl Member {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl From<&VmSpec> for Member {
@@ -102,6 +110,8 @@ struct State {
     answers: u64,
     /// How often it has changed a grant.
     changes: u64,
+    /// What it has at the arbiters, while it is there.
+    places: Places,
     message: Option<String>,
     exit_status: Option<i32>,
     ran: Option<Duration>,
@@ -114,10 +124,11 @@ struct Console {
 }
 
 impl Machine {
-    /// Starts the process of the machine or tenant that `spec` describes. `tell` gets
-    /// its name and what its user is to know.
+    /// Starts the process of the machine or tenant that `spec` describes, which has `places` at the
+    /// arbiters. `tell` gets its name and what its user is to know.
     pub fn start(
         spec: impl Into<Member>,
+        mut places: Places,
         launch: &Launch,
         tell: impl Fn(&str, News<'_>) + Send + Sync + 'static,
     ) -> io::Result<Arc<Self>> {
@@ -125,13 +136,16 @@ impl Machine {
         let console_log = super::state::console_log(&launch.folder, &spec.name);
         let log = File::create(&console_log)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let mut child = command(&spec, launch)
+        let mut command = command(&spec, launch);
+        places.hand_over(&mut command);
+        let mut child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C is for the supervisor, which then asks its machines.
             .process_group(0)
             .spawn()?;
+        places.handed_over();
         let output = child.stdout.take().expect("piped above");
         let words = child.stderr.take().expect("piped above");
         let machine = Arc::new(Self {
@@ -146,6 +160,7 @@ impl Machine {
                 accelerators: Vec::new(),
                 answers: 0,
                 changes: 0,
+                places,
                 message: None,
                 exit_status: None,
                 ran: None,
@@ -287,8 +302,11 @@ impl Machine {
     pub fn set(&self, grant: &AcceleratorSpec) -> Result<Option<String>, String> {
         let before = self.state().changes;
         let gone = || format!("`{}` has ended", self.name());
-        let grant = grant.clone();
-        self.send(&ToVm::Set { grant }).map_err(|_| gone())?;
+        let message = ToVm::Set {
+            grant: grant.clone(),
+        };
+        self.send(&message).map_err(|_| gone())?;
+        self.state().places.set(grant);
         let waiting = |state: &mut State| state.changes == before && state.phase != VmState::Ended;
         let (state, _) = self
             .changed
@@ -407,6 +425,8 @@ impl Machine {
         }
         let mut state = self.state();
         state.link = None;
+        // Others get what it held.
+        state.places = Places::default();
         let (status, message) = match result {
             Ok(status) => (exit_code(status), end_message(status)),
             Err(error) => (1, format!("its process cannot be waited for: {error}")),
