@@ -39,9 +39,14 @@ impl Program {
                 None => command.env_remove(name),
             };
         }
-        // SAFETY: the closure makes one system call, which may be made between fork and exec.
+        // SAFETY: the closure makes two system calls, which may be made between fork and exec, about a
+        // set that `sigemptyset` initializes.
         unsafe {
             command.pre_exec(|| {
+                // The signals that this program collects are the other's to get.
+                let mut none = std::mem::MaybeUninit::uninit();
+                libc::sigemptyset(none.as_mut_ptr());
+                libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
                 let kill = libc::SIGKILL as libc::c_ulong;
                 match libc::prctl(libc::PR_SET_PDEATHSIG, kill) {
                     0 => Ok(()),
