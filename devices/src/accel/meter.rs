@@ -26,6 +26,9 @@ pub struct AccelStats {
     pub at_ns: u64,
     /// The tenant's weight.
     pub share: u32,
+    /// Most of the device's time that the tenant gets, in percent.
+    #[serde(default)]
+    pub cap: Option<u32>,
     /// Bytes of device memory that the tenant may hold.
     pub memory_quota: u64,
     /// Bytes of device memory that it holds.
@@ -342,6 +345,7 @@ impl Tenant {
     }
 
     fn stats(&self) -> AccelStats {
+        let limits = self.limits.get();
         let roster = self.roster();
         let clients: Vec<_> = roster.clients.iter().map(|meter| meter.stats()).collect();
         let mut totals = roster.ended;
@@ -352,7 +356,8 @@ impl Tenant {
             name: self.name.clone(),
             api: self.api.clone(),
             at_ns: monotonic_ns(),
-            share: self.limits.get().share,
+            share: limits.share,
+            cap: limits.cap,
             memory_quota: self.quota.limit(),
             memory: self.quota.used(),
             memory_peak: self.quota.peak(),

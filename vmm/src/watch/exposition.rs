@@ -43,14 +43,14 @@ const METRICS: [Metric; 15] = [
     (
         "weir_queue_wait_seconds_total",
         "counter",
-        "Time that commands have waited for the accelerator, summed.",
+        "Time for which a command was ready and waited for the accelerator.",
         |of| Some(seconds(of.queue_wait_ns)),
     ),
     (
-        "weir_queued_total",
+        "weir_turns_total",
         "counter",
-        "Commands that came to the accelerator's queue.",
-        |of| Some(of.queued as f64),
+        "Turns on the accelerator.",
+        |of| Some(of.turns as f64),
     ),
     (
         "weir_throttled_seconds_total",

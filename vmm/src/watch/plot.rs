@@ -71,7 +71,7 @@ pub struct Mean {
     pub used: f64,
     /// Share that it was entitled to.
     pub entitled: f64,
-    /// Wait of a command for the device, in milliseconds.
+    /// Wait for a turn on the device, in milliseconds.
     pub wait_ms: f64,
     /// Calls per second.
     pub calls: f64,

@@ -13,9 +13,9 @@ pub struct Rates {
     pub entitled: f64,
     /// Whether it wanted the accelerator at all.
     pub active: bool,
-    /// Mean wait of a command for the device.
+    /// Mean wait for a turn on the device.
     pub wait: Duration,
-    /// Part of the time in which a limit of its own held it back, summed over its clients.
+    /// Part of the time in which a limit of its own held it back.
     pub throttled: f64,
     /// Calls per second.
     pub calls: f64,
@@ -47,7 +47,7 @@ pub fn between(from: &Sample, to: &Sample) -> Vec<Rates> {
             wait: Duration::from_nanos(
                 difference
                     .queue_wait_ns
-                    .checked_div(difference.queued)
+                    .checked_div(difference.turns)
                     .unwrap_or(0),
             ),
             throttled: difference.per(difference.throttled_ns),
@@ -64,7 +64,7 @@ struct Difference {
     time_ns: u64,
     device_time_ns: u64,
     queue_wait_ns: u64,
-    queued: u64,
+    turns: u64,
     throttled_ns: u64,
     calls: u64,
     bytes: u64,
@@ -81,7 +81,7 @@ impl Difference {
             time_ns: grown(|of| of.at_ns),
             device_time_ns: grown(|of| of.device_time_ns),
             queue_wait_ns: grown(|of| of.queue_wait_ns),
-            queued: grown(|of| of.queued),
+            turns: grown(|of| of.turns),
             throttled_ns: grown(|of| of.throttled_ns),
             calls: grown(|of| of.calls),
             bytes: grown(|of| of.bytes_in) + grown(|of| of.bytes_out),

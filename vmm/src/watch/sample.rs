@@ -33,10 +33,10 @@ pub struct Use {
     pub cap: Option<u32>,
     /// Time on the device.
     pub device_time_ns: u64,
-    /// Time that its commands have waited for the device, summed.
+    /// Time for which a command of it was ready and waited for the device.
     pub queue_wait_ns: u64,
-    /// Commands that have waited so, or could have.
-    pub queued: u64,
+    /// Turns on the device that it has had.
+    pub turns: u64,
     /// Time that a limit of its own has held it back.
     pub throttled_ns: u64,
     /// Calls.
@@ -64,11 +64,11 @@ impl Use {
             running,
             at_ns: figures.at_ns,
             share: figures.share,
-            cap: None,
+            cap: figures.cap,
             device_time_ns: figures.totals.device_time_ns,
-            queue_wait_ns: 0,
-            queued: 0,
-            throttled_ns: 0,
+            queue_wait_ns: figures.queue_wait_ns,
+            turns: figures.turns,
+            throttled_ns: figures.throttled_ns,
             calls: figures.totals.calls,
             refused: figures.totals.refused,
             bytes_in: figures.totals.bytes_in,

@@ -302,7 +302,7 @@ pub mod tests {
             let mut alice = used("alice", 3, 100 * tick, 75 * tick);
             (alice.calls, alice.memory, alice.memory_quota) = (1200 * tick, 5 << 20, Some(1 << 30));
             let mut bob = used("bob", 1, 100 * tick, 20 * tick);
-            (bob.memory, bob.queued, bob.queue_wait_ns) = (7 << 20, tick, 2_500_000 * tick);
+            (bob.memory, bob.turns, bob.queue_wait_ns) = (7 << 20, tick, 2_500_000 * tick);
             bob.cap = Some(40);
             let tenants = vec![alice, bob];
             let time_ms = 100 * tick;

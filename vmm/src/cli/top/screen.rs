@@ -27,7 +27,7 @@ SHARE    its weight, and its cap where it has one
 1s, 60s  its part of the accelerator's time
 ENTL     the part it is entitled to, among those who want the
          accelerator; `<` marks one that gets 5 % less
-WAIT     mean wait of a command for the accelerator
+WAIT     mean wait for a turn on the accelerator
 MEMORY   device memory that it holds, of how much it may
 CALLS/S  API calls in a second
 HELD     part of the time that its own limits held it back
