@@ -34,6 +34,9 @@ pub struct Args {
     /// Take about three minutes rather than ten.
     #[arg(long)]
     short: bool,
+    /// Use programs that are built already, in this folder and in target/programs.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    bin: Option<PathBuf>,
     /// Also print the figures as one JSON object, on the last line.
     #[arg(long)]
     json: bool,
@@ -124,7 +127,13 @@ pub fn main(args: Args) -> Result<ExitCode> {
     let product = {
         let _lock = layout.lock()?;
         system::ensure()?;
-        Local::build(&layout)?
+        match args.bin {
+            Some(bin) => Local {
+                programs: layout.target().join("programs"),
+                bin,
+            },
+            None => Local::build(&layout)?,
+        }
     };
     let folder = layout.target().join("fairness");
     let _ = fs::remove_dir_all(&folder);
