@@ -128,3 +128,29 @@ impl Status {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What a tenant sends is a request or it is not: whatever it is, and however short.
+        #[test]
+        fn no_message_is_too_odd(mut bytes in prop::collection::vec(any::<u8>(), 0..64), kind in 0u32..5) {
+            if let Some(first) = bytes.first_chunk_mut() {
+                *first = kind.to_le_bytes();
+            }
+            let request = Request::read(&bytes);
+            let submit = Submit::read_message(&bytes);
+            if let Some(Request::Create(_)) = request {
+                prop_assert!(kind == CREATE && bytes.len() >= MAX_REQUEST);
+            }
+            if let Some(submit) = submit {
+                prop_assert!(kind == SUBMIT && bytes.len() >= SUBMIT_SIZE && submit.client == 0);
+            }
+            prop_assert!(request.is_none() || submit.is_none());
+        }
+    }
+}

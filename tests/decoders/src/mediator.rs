@@ -46,6 +46,7 @@ struct Stage {
     /// What the check said.
     refused: Option<String>,
     finished: bool,
+    command: Vec<u8>,
     sessions: HashMap<u16, Arc<Session>>,
 }
 
@@ -106,6 +107,11 @@ pub fn outcome(must_finish: bool) -> Result<bool, String> {
         Some(seen) => seen.map(|()| true),
         None => Ok(false),
     }
+}
+
+/// The command that the call came to that was expected last.
+pub fn last_command() -> Vec<u8> {
+    stage().command.clone()
 }
 
 /// The client of `api` as its worker sees it.
@@ -229,6 +235,7 @@ impl Client {
         let number = Header::read(bytes).map(|header| header.function);
         if stage.expected.as_ref().map(|expected| expected.number) == number {
             stage.refused = refused;
+            stage.command = bytes.to_vec();
             stage.finished = true;
             if let Some((_, changed)) = STAGE.get() {
                 changed.notify_all();

@@ -144,21 +144,21 @@ impl<'a, 'b> Maker<'a, 'b> {
         }
         self.arrays();
         self.returns();
-        for index in 0..params.len() {
-            if let Role::Output { .. } = params[index].role {
+        for (index, param) in params.iter().enumerate() {
+            if let Role::Output { .. } = param.role {
                 self.number_written(index)?;
             }
         }
-        for index in 0..params.len() {
+        for (index, param) in params.iter().enumerate() {
             let (argument, seen) = self.param(index)?;
             let is_encoded = !matches!(
-                params[index].role,
+                param.role,
                 Role::Callback(_) | Role::UserData | Role::GuestOnly { .. } | Role::Error
             );
             if is_encoded {
                 self.call.arguments.push(argument);
             }
-            if !params[index].extra {
+            if !param.extra {
                 self.call.seen.push(seen);
             }
         }
@@ -218,7 +218,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         };
         let number = match bytes {
             0..=8 if self.function.cached => 13 * index as u64 + 5,
-            0..=8 => self.source.below(300) & (1u64 << (8 * bytes.min(7))) - 1,
+            0..=8 => self.source.below(300) & ((1u64 << (8 * bytes.min(7))) - 1),
             _ => u64::from_le_bytes(pattern(index, 8).try_into().ok()?),
         };
         self.written.insert(index, number);
@@ -337,7 +337,6 @@ impl<'a, 'b> Maker<'a, 'b> {
         len: Option<&Expression>,
         contents: &Contents,
     ) -> Option<(u64, Seen)> {
-        let param = &self.function.params[index];
         let (given, seen) = match contents {
             Contents::Plain => {
                 let bytes = self.arrays.get(&index)?.clone();
@@ -416,7 +415,6 @@ impl<'a, 'b> Maker<'a, 'b> {
                 return Some((self.call.place(&at), Seen::Strings(strings)));
             }
         };
-        let _ = param;
         Some((self.call.place(&given), Seen::Bytes(seen)))
     }
 
