@@ -24,8 +24,16 @@ use weir_wire::command::Header;
 use crate::values::Seen;
 use crate::{APIS, Sides, mutate};
 
-/// How long a round may take before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Why a call has not come through.
+#[derive(Debug)]
+pub enum Failed {
+    /// It never came to the worker.
+    NotSent,
+    /// The mediator refuses it.
+    Refused(String),
+    /// The vendor sees something else.
+    Differs(String),
+}
 
 /// What the vendor must be called with.
 #[derive(Debug)]
@@ -87,24 +95,24 @@ pub fn expect(expected: Expected) {
 ///
 /// # Errors
 /// What was wrong.
-pub fn outcome(must_finish: bool) -> Result<bool, String> {
+pub fn outcome(must_finish: bool, patience: Duration) -> Result<bool, Failed> {
     let (_, changed) = STAGE.get_or_init(Default::default);
     let mut held = stage();
     while must_finish && !held.finished && held.refused.is_none() {
         let (next, waited) = changed
-            .wait_timeout(held, PATIENCE)
+            .wait_timeout(held, patience)
             .unwrap_or_else(PoisonError::into_inner);
         held = next;
         if waited.timed_out() {
-            return Err("it never came to the worker".to_owned());
+            return Err(Failed::NotSent);
         }
     }
     held.expected = None;
     if let Some(why) = held.refused.take() {
-        return Err(format!("the mediator refuses it: {why}"));
+        return Err(Failed::Refused(why));
     }
     match held.seen.take() {
-        Some(seen) => seen.map(|()| true),
+        Some(seen) => seen.map(|()| true).map_err(Failed::Differs),
         None => Ok(false),
     }
 }

@@ -179,8 +179,8 @@ fn interesting(source: &mut Source<'_>) -> u64 {
         0 => 0,
         1 => u64::MAX,
         2 => 1 << 62 | source.below(200),
-        3 => 2 << 62 | DATA_OFFSET + source.below(100),
-        4 => 2 << 62 | MIN_SIZE - source.below(100),
+        3 => (2 << 62) | (DATA_OFFSET + source.below(100)),
+        4 => (2 << 62) | (MIN_SIZE - source.below(100)),
         5 => 1 << source.below(64),
         6 => source.below(300),
         7 => 1 << 32 | source.below(40),
@@ -238,8 +238,10 @@ impl Toucher<'_> {
                 Role::Output { len, .. } => self.write(index, at, self.bytes(index, len)),
                 Role::Error => self.write(index, at, 4),
                 Role::New(_) => self.write(index, at, 8),
-                Role::Found { len, .. } => self.write(index, at, self.bytes(index, len)),
-                Role::HandleOrBytes { len } | Role::GuestOnly { len: Some(len) } => {
+                Role::Found { len, .. } | Role::NewList { len, .. } => {
+                    self.write(index, at, self.bytes(index, len));
+                }
+                Role::HandleOrBytes { len, .. } | Role::GuestOnly { len: Some(len) } => {
                     self.read(index, at, self.bytes(index, len));
                 }
             }
@@ -323,6 +325,14 @@ impl Toucher<'_> {
     }
 
     fn bytes(&self, index: usize, len: &Expression) -> u64 {
+        // What the vendor is given in place of a parameter is no measure.
+        let is_replaced = |leaf: &&Leaf| match leaf {
+            Leaf::Param(index) => self.function.params[*index].passed_as.is_some(),
+            _ => false,
+        };
+        if len.leaves().iter().any(is_replaced) {
+            return 0;
+        }
         let size = self
             .stage
             .spec

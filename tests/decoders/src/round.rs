@@ -1,12 +1,13 @@
 //! One call there and back.
 
 use std::ffi::c_void;
+use std::time::Duration;
 
 use weir_guest::Code;
 use weir_spec::Spec;
 use weir_spec::model::{Carried, Failure, Function, Type};
 
-use crate::mediator::{self, Expected};
+use crate::mediator::{self, Expected, Failed};
 use crate::source::Source;
 use crate::values::{self, After, Call, Maker};
 use crate::{Encode, Sides};
@@ -45,7 +46,17 @@ pub fn round(
     });
     let result = send(sides.call, function, &call);
     weir.flush().map_err(|_| "the client is lost")?;
-    let seen = mediator::outcome(!function.cached)?;
+    // An answer comes before the worker is all done with its call; an error may be the guest
+    // library's own, and then nothing was sent.
+    let patience = match result {
+        Ok(_) => Duration::from_secs(10),
+        Err(_) => Duration::from_millis(50),
+    };
+    let seen = match mediator::outcome(!function.cached, patience) {
+        Err(Failed::NotSent) if result.is_err() => return Ok(false),
+        Err(failed) => return Err(format!("{failed:?}; the guest has {result:?}")),
+        Ok(seen) => seen,
+    };
     let checked = check(sides, function, &call, &result, seen);
     if function.done.is_some() {
         call.leak();

@@ -11,7 +11,7 @@ use weir_runtime::objects::Known;
 use weir_runtime::session::Session;
 use weir_spec::Spec;
 use weir_spec::expression::{Expression, Leaf};
-use weir_spec::model::{Answer, Answers, Contents, Failure, Function, New, Role, Type};
+use weir_spec::model::{Answer, Answers, Contents, Failure, Function, New, Param, Role, Type};
 
 use crate::source::Source;
 
@@ -142,7 +142,18 @@ impl<'a, 'b> Maker<'a, 'b> {
                 self.nulls.insert(index);
             }
         }
+        for param in params {
+            // The encoder asks for no more than can be found.
+            if let Role::Found { len, .. } | Role::NewList { len, .. } = &param.role
+                && let Expression::Leaf(Leaf::Param(index)) = len
+                && let Some(count) = self.scalars.get_mut(index)
+            {
+                *count = (*count).min(weir_guest::call::MAX_FOUND);
+            }
+        }
+        self.tighten_scalars();
         self.arrays();
+        self.tighten_arrays();
         self.returns();
         for (index, param) in params.iter().enumerate() {
             if let Role::Output { .. } = param.role {
@@ -162,7 +173,73 @@ impl<'a, 'b> Maker<'a, 'b> {
                 self.call.seen.push(seen);
             }
         }
+        // What has no value is refused before it is sent.
+        for computed in self.function.holds.iter().chain(&self.function.keeps) {
+            u64::try_from(self.evaluate(computed)?).ok()?;
+        }
+        self.tighten_seen()?;
         Some(self.call)
+    }
+
+    /// Pitches and origins of shaped data: nothing lies between rows here.
+    fn tighten_scalars(&mut self) {
+        for shape in self.function.params.iter().filter_map(|p| p.shape.as_ref()) {
+            for pitch in &shape.pitches {
+                if let Expression::Leaf(Leaf::Param(index)) = pitch {
+                    self.scalars.insert(*index, 0);
+                }
+            }
+        }
+    }
+
+    fn tighten_arrays(&mut self) {
+        for shape in self.function.params.iter().filter_map(|p| p.shape.as_ref()) {
+            for pitch in &shape.pitches {
+                if let Expression::Leaf(Leaf::Field(field)) = pitch
+                    && let Some(array) = self.arrays.get_mut(&field.param)
+                {
+                    array[field.offset as usize..][..field.bytes.into()].fill(0);
+                }
+            }
+            if let Some(array) = shape.origin.and_then(|index| self.arrays.get_mut(&index)) {
+                array.fill(0);
+            }
+        }
+    }
+
+    /// The vendor is told what the pitches are then.
+    fn tighten_seen(&mut self) -> Option<()> {
+        let function = self.function;
+        for (index, param) in function.params.iter().enumerate() {
+            let Some(shape) = param.shape.as_ref().filter(|_| !self.is_null(index)) else {
+                continue;
+            };
+            if let Some(origin) = shape.origin {
+                *self.seen_of(origin) = Seen::Bytes(vec![0; 24]);
+            }
+            for (pitch, tight) in shape.pitches.iter().zip(shape.tight()) {
+                let tight = u64::try_from(self.evaluate(&tight)?).ok()?;
+                match pitch {
+                    Expression::Leaf(Leaf::Param(index)) => {
+                        let bits = tight & mask(&function.params[*index].resolved);
+                        *self.seen_of(*index) = Seen::Bits(bits);
+                    }
+                    Expression::Leaf(Leaf::Field(field)) => {
+                        let (at, len) = (field.offset as usize, usize::from(field.bytes));
+                        if let Seen::Bytes(bytes) = self.seen_of(field.param) {
+                            bytes[at..at + len].copy_from_slice(&tight.to_le_bytes()[..len]);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn seen_of(&mut self, index: usize) -> &mut Seen {
+        let before = self.function.params[..index].iter();
+        &mut self.call.seen[before.filter(|param| !param.extra).count()]
     }
 
     /// Arrays of plain numbers first: others' lengths may depend on them.
@@ -250,10 +327,30 @@ impl<'a, 'b> Maker<'a, 'b> {
     fn param(&mut self, index: usize) -> Option<(u64, Seen)> {
         let function = self.function;
         let param = &function.params[index];
+        // By name, so that nobody adds something that is not thought of here.
+        let Param {
+            name: _,
+            ty: _,
+            resolved: _,
+            role: _,
+            optional: _,
+            invalid: _,
+            extra: _,
+            shape: _,
+            passed_as,
+            lent: _,
+            word: _,
+        } = param;
         let null = self.is_null(index);
         let plain = |argument, seen| Some((argument, seen));
         match &param.role {
-            Role::Scalar => plain(self.scalars[&index], Seen::Bits(self.scalars[&index])),
+            Role::Scalar => {
+                let seen = match passed_as {
+                    None => self.scalars[&index],
+                    Some(passed) => self.evaluate(passed)? as u64 & mask(&param.resolved),
+                };
+                plain(self.scalars[&index], Seen::Bits(seen))
+            }
             Role::Handle(_) if null => plain(0, Seen::Bits(0)),
             Role::Handle(kind) => {
                 let (object, pointer) = self.object(*kind)?;
@@ -279,7 +376,21 @@ impl<'a, 'b> Maker<'a, 'b> {
                 let (argument, seen) = self.new_object(new, null);
                 plain(argument, seen)
             }
-            Role::Found { len, .. } | Role::NewList { len, .. } => {
+            Role::NewList { .. } if null => plain(0, Seen::Bits(0)),
+            Role::NewList { new, len } => {
+                let bytes = self.bytes(index, len)?;
+                let count = Some(bytes / 8).filter(|count| *count <= MOST_LISTED)?;
+                let at = self.call.place(&vec![0; bytes as usize]);
+                let mut made = Vec::new();
+                for n in 0..count {
+                    let pointer = self.pointer();
+                    let after = After::Object(at + 8 * n, new.kind, pointer);
+                    self.call.after.push(after);
+                    made.extend_from_slice(&pointer.to_le_bytes());
+                }
+                plain(at, Seen::Room(made))
+            }
+            Role::Found { len, .. } => {
                 let bytes = self
                     .bytes(index, len)
                     .filter(|bytes| *bytes <= 8 * MOST_LISTED)?;

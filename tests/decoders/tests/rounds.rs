@@ -19,6 +19,7 @@ fn every_function(sides: &Sides) {
         let config = Config {
             cases: cases(),
             failure_persistence: None,
+            max_shrink_iters: 0,
             ..Config::default()
         };
         let outcome =
