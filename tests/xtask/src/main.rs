@@ -48,6 +48,12 @@ enum Command {
     Test(commands::test::Args),
     /// Measure what calls, batches and bulk copies cost, natively and in a guest, side by side.
     Bench(commands::bench::Args),
+    /// Run programs that people use natively and through Weir, and compare.
+    ///
+    /// Each program runs as a local tenant (`weir exec`). A test that passes natively and does not
+    /// through Weir is a regression, and the exit status is then 1. Installs the programs first; those of
+    /// PyPI land in target/conformance, with the logs.
+    Conformance(commands::conformance::Args),
     /// Measure how well tenants share the device, with local tenants at native speed.
     ///
     /// Two to eight tenants of weights up to 16:1 with kernels of 0.1 to 10 ms, a light tenant beside
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::main(args),
         Command::Bench(args) => commands::bench::main(args),
+        Command::Conformance(args) => commands::conformance::main(args),
         Command::Fairness(args) => commands::fairness::main(args),
         Command::Test(args) => commands::test::main(args),
         Command::Package(args) => commands::package::main(args),

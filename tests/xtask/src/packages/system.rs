@@ -86,12 +86,48 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// Programs that conformance is tried with.
+const CONFORMANCE: &[Need] = &[
+    Need {
+        package: "piglit",
+        present: || program("piglit"),
+    },
+    Need {
+        package: "clblast-tests",
+        present: || program("clblast_test_xdot"),
+    },
+    Need {
+        package: "hashcat",
+        present: || program("hashcat"),
+    },
+    Need {
+        package: "clpeak",
+        present: || program("clpeak"),
+    },
+    Need {
+        package: "python3-venv",
+        present: || succeeds("/usr/bin/python3", &["-c", "import ensurepip, venv"]),
+    },
+];
+
 /// Installs what is missing, after printing it. Needs root, or sudo, only if something is.
 ///
 /// # Errors
 /// When the installation fails or neither root nor sudo is at hand.
 pub fn ensure() -> Result<()> {
-    let missing: Vec<_> = NEEDS
+    ensure_all(NEEDS)
+}
+
+/// As [`ensure`], for the programs that conformance is tried with.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_conformance() -> Result<()> {
+    ensure_all(CONFORMANCE)
+}
+
+fn ensure_all(needs: &[Need]) -> Result<()> {
+    let missing: Vec<_> = needs
         .iter()
         .filter(|need| !(need.present)())
         .map(|need| need.package)
