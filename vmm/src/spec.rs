@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use weir_devices::accel::arbiter::PolicyKind;
 
 /// A virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct AcceleratorSpec {
     pub platform: Option<String>,
     /// Number of the device among the platform's.
     pub device: u32,
+    /// How the device is shared among all who use it.
+    pub policy: PolicyKind,
     /// Weight among those who use the device at the same time.
     pub share: u32,
     /// Most of the device's time, in percent.

@@ -100,6 +100,7 @@ impl GrantText {
             api: now.api.clone(),
             platform: now.platform.clone(),
             device: now.device,
+            policy: now.policy,
         };
         self.read_with(|_, table| grant(table, &now.name, &definition))
     }

@@ -13,6 +13,7 @@ use toml::de::DeTable;
 pub use grant::GrantText;
 pub use reader::ConfigError;
 use reader::{Named, Source, Table, list};
+use weir_devices::accel::arbiter::PolicyKind;
 
 use crate::boot;
 use crate::layout;
@@ -21,7 +22,7 @@ use crate::spec::{
 };
 
 const TOP_KEYS: [&str; 4] = ["accelerator", "vm", "tenant", "metrics"];
-const ACCELERATOR_KEYS: [&str; 3] = ["api", "platform", "device"];
+const ACCELERATOR_KEYS: [&str; 4] = ["api", "platform", "device", "policy"];
 const VM_KEYS: [&str; 7] = [
     "kernel",
     "initrd",
@@ -219,6 +220,19 @@ struct Definition {
     api: String,
     platform: Option<String>,
     device: u32,
+    policy: PolicyKind,
+}
+
+/// How the accelerator is shared; others than the usual way are there to compare with.
+fn policy(text: &str) -> Result<PolicyKind, String> {
+    match text {
+        "fair" => Ok(PolicyKind::Fair),
+        "fifo" => Ok(PolicyKind::Fifo),
+        "strict" => Ok(PolicyKind::Strict),
+        _ => Err(format!(
+            "\"{text}\" is no policy: write \"fair\", \"fifo\" or \"strict\""
+        )),
+    }
 }
 
 fn accelerator(source: &Source, named: &Named<'_>) -> Result<Definition, ConfigError> {
@@ -239,6 +253,9 @@ fn accelerator(source: &Source, named: &Named<'_>) -> Result<Definition, ConfigE
         device: table
             .number("device", 0..=u64::from(u16::MAX))?
             .unwrap_or(0) as u32,
+        policy: table
+            .parsed("policy", "\"fair\"", policy)?
+            .unwrap_or_default(),
     })
 }
 
@@ -390,6 +407,7 @@ fn grant(
         api: definition.api.clone(),
         platform: definition.platform.clone(),
         device: definition.device,
+        policy: definition.policy,
         share: table.number("share", 1..=SHARE_MAX)?.unwrap_or(1) as u32,
         cap: table.parsed("cap", "\"50%\"", units::percent)?,
         memory: table.parsed("memory", "\"1GiB\"", positive_size)?,

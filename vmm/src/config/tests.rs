@@ -220,6 +220,20 @@ fn what_is_not_toml_is_told_with_its_line() {
 }
 
 #[test]
+fn a_policy_is_read_or_refused() {
+    let folder = Folder::new();
+    let with = |policy: &str| GOOD.replacen("api =", &format!("policy = \"{policy}\"\napi ="), 1);
+    let policy = |text: &str| folder.parse(text).unwrap().vms[0].accelerators[0].policy;
+    assert_eq!(policy(&with("fifo")), PolicyKind::Fifo);
+    assert_eq!(policy(GOOD), PolicyKind::Fair);
+    let complaint = folder.complaint(&with("lottery"));
+    assert!(
+        complaint.ends_with("write \"fair\", \"fifo\" or \"strict\""),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn an_address_for_metrics_is_read_or_refused() {
     let folder = Folder::new();
     let with = |address: &str| format!("metrics = \"{address}\"\n{GOOD}");

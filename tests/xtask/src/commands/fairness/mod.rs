@@ -7,7 +7,7 @@ mod figures;
 mod fleet;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ use crate::progress;
 
 /// The longest kernel, in milliseconds.
 const LONG: f64 = 10.0;
+/// Work that a tenant has always given to its queue, in milliseconds, as far as 64 kernels are that.
+const BACKLOG: f64 = 20.0;
 /// The policy that is compared with.
 const FIFO: &str = "fifo";
 
@@ -114,8 +116,6 @@ struct Bench {
     per_ms: f64,
     time: Duration,
     repeat: usize,
-    /// The policy to compare with, where there is one to choose.
-    fifo: Option<&'static str>,
 }
 
 /// Measures, prints a table, and leaves recordings and plots in `target/fairness`.
@@ -140,9 +140,7 @@ pub fn main(args: Args) -> Result<ExitCode> {
     fs::create_dir_all(&folder)?;
     let said = process::capture(Command::new(product.programs.join("load")).arg("calibrate"))?;
     let per_ms = said.trim().parse().context("calibrating")?;
-    let fifo = policy(&product, &folder)?;
     let bench = Bench {
-        fifo,
         product,
         folder,
         per_ms,
@@ -163,19 +161,6 @@ pub fn main(args: Args) -> Result<ExitCode> {
         println!("{json}");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The policy that is compared with. A Weir that knows no policies has only this one.
-fn policy(product: &Local, folder: &Path) -> Result<Option<&'static str>> {
-    let one = tenants([1].into_iter());
-    match Fleet::start(product, folder, "policy", Some(FIFO), &one) {
-        Ok(_) => Ok(Some(FIFO)),
-        Err(error) if format!("{error:#}").contains("knows no key `policy`") => {
-            progress::step("this Weir serves whoever comes first, and has no other policy");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 impl Bench {
@@ -244,7 +229,11 @@ impl Bench {
         let loads = tenants
             .iter()
             .zip(mix)
-            .map(|((tenant, _), (_, ms))| fleet.load(tenant, &self.options(*ms, &[])))
+            .map(|((tenant, _), (_, ms))| {
+                // So much is always there to do that a tenant never has nothing to offer.
+                let depth = format!("depth={}", (BACKLOG / ms).clamp(2.0, 64.0) as u32);
+                fleet.load(tenant, &self.options(*ms, &[&depth]))
+            })
             .collect::<Result<Vec<_>>>()?;
         let run = self.watch(&fleet, name, &tenants)?;
         let reports = loads.into_iter().map(Load::finish).collect::<Result<_>>()?;
@@ -269,7 +258,7 @@ impl Bench {
     /// How much of the time the device is busy, of what it is where the first to come is served first.
     fn busy_beside_fifo(&self, busy: f64) -> Result<f64> {
         progress::step("first come, first served, to compare with");
-        let (run, _) = self.run("fifo", self.fifo, MIXES[0].1)?;
+        let (run, _) = self.run("fifo", Some(FIFO), MIXES[0].1)?;
         let ratio = busy / run.busy();
         progress::detail(format_args!(
             "busy {:.1} % of the time, with shares {:.1} %; unfairness over 1 s {:.2} %",
@@ -291,7 +280,7 @@ impl Bench {
                 let (_, reports) = self.run(&name, policy, &[(1, 1.0)])?;
                 anyhow::Ok(reports[0].kernels as f64 / reports[0].seconds)
             };
-            let (with, without) = (speed("with", None)?, speed("without", self.fifo)?);
+            let (with, without) = (speed("with", None)?, speed("without", Some(FIFO))?);
             progress::detail(format_args!(
                 "{with:.1} kernels per second; without {without:.1}"
             ));
