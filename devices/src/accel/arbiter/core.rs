@@ -262,6 +262,10 @@ impl Core {
                 };
             }
         }
+        if heard.wanted && !wanted_before && member.turn.is_some() {
+            // It has come back before it was gone.
+            member.absence = (3 * member.absence / 4).max(1);
+        }
         let waits = member.backlogged() && member.turn.is_none();
         match (waits, member.waits) {
             (true, None) => member.waits = Some(now),

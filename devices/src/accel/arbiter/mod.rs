@@ -15,6 +15,8 @@ mod fair;
 mod pages;
 mod policy;
 mod simple;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -44,15 +44,13 @@ impl Policy for Fifo {
         })
     }
 
-    fn begin(&mut self, _tenant: TenantId, _expected: u64, _now: u64) {}
+    fn begin(&mut self, tenant: TenantId, _expected: u64, _now: u64) {
+        self.queue_up(tenant);
+    }
 
     fn charge(&mut self, _tenant: TenantId, _used: u64, _now: u64) {}
 
-    fn end(&mut self, tenant: TenantId, backlogged: bool, _now: u64) {
-        if backlogged {
-            self.queue_up(tenant);
-        }
-    }
+    fn end(&mut self, _tenant: TenantId, _backlogged: bool, _now: u64) {}
 
     fn prefers(&self, _one: TenantId, _other: TenantId) -> bool {
         false

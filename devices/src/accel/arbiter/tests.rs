@@ -1,0 +1,353 @@
+//! The arbiter and mediators' own code on a simulated clock, with a simulated device that does one
+//! command after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::core::Core;
+use super::pages::create;
+use super::{PolicyKind, TenantEnd, TenantId, Terms, Tuning};
+use crate::accel::bell::Bell;
+use crate::accel::gates::Gatekeeper;
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// What a tenant does.
+#[derive(Clone, Copy, Debug)]
+enum Habit {
+    /// It always has so many commands waiting.
+    Queues(u64),
+    /// It gives one command so long after the last has ended.
+    Returns(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    share: u32,
+    length: u64,
+    habit: Habit,
+}
+
+fn queues(share: u32, length: u64) -> Load {
+    let habit = Habit::Queues(4);
+    Load {
+        share,
+        length,
+        habit,
+    }
+}
+
+fn returns(share: u32, length: u64, after: u64) -> Load {
+    let habit = Habit::Returns(after);
+    Load {
+        share,
+        length,
+        habit,
+    }
+}
+
+struct Tenant {
+    id: TenantId,
+    gates: Gatekeeper,
+    load: Load,
+    waiting: u64,
+    /// When the next command comes.
+    comes: Option<u64>,
+    came: u64,
+    /// Times from coming to ending.
+    waits: Vec<u64>,
+}
+
+struct Running {
+    tenant: usize,
+    since: u64,
+    expected: u64,
+    ends: u64,
+}
+
+struct World {
+    now: u64,
+    core: Core,
+    tenants: Vec<Tenant>,
+    device: VecDeque<Running>,
+    free_at: u64,
+    /// Who used how much until when.
+    done: Vec<(u64, usize, u64)>,
+    busy: u64,
+}
+
+impl World {
+    fn new(policy: PolicyKind, loads: &[(Load, Terms)]) -> Self {
+        let bell = Bell::new().unwrap();
+        let mut core = Core::new(policy.build(), Tuning::default());
+        let join = |(load, terms): &(Load, Terms)| {
+            let (end, files) = create(&bell).unwrap();
+            let id = core.join("tenant".into(), *terms, end, 0);
+            let end = Arc::new(TenantEnd::open(files).unwrap());
+            Tenant {
+                id,
+                gates: Gatekeeper::at(end),
+                load: *load,
+                waiting: 0,
+                comes: Some(0),
+                came: 0,
+                waits: Vec::new(),
+            }
+        };
+        let tenants = loads.iter().map(join).collect();
+        Self {
+            now: 0,
+            core,
+            tenants,
+            device: VecDeque::new(),
+            free_at: 0,
+            done: Vec::new(),
+            busy: 0,
+        }
+    }
+
+    fn fair(loads: &[Load]) -> Self {
+        let terms = |load: &Load| Terms {
+            share: load.share,
+            ..Terms::default()
+        };
+        let loads: Vec<_> = loads.iter().map(|load| (*load, terms(load))).collect();
+        Self::new(PolicyKind::Fair, &loads)
+    }
+
+    /// Lets everybody act at the present moment. Returns when somebody wants to act again.
+    fn act(&mut self) -> Option<u64> {
+        let mut again = None;
+        // Who acts may let another act.
+        for _ in 0..4 {
+            again = self.core.step(self.now);
+            for (index, tenant) in self.tenants.iter_mut().enumerate() {
+                let expected = tenant.gates.expected(0);
+                while tenant.waiting > 0 && tenant.gates.try_begin(expected, self.now) {
+                    tenant.waiting -= 1;
+                    let ends = self.free_at.max(self.now) + tenant.load.length;
+                    self.busy += tenant.load.length;
+                    self.free_at = ends;
+                    let since = self.now;
+                    self.device.push_back(Running {
+                        tenant: index,
+                        since,
+                        expected,
+                        ends,
+                    });
+                }
+                let next = (tenant.waiting > 0).then_some(expected);
+                tenant.gates.settle(next);
+            }
+        }
+        let wakes = self
+            .tenants
+            .iter()
+            .filter_map(|tenant| tenant.gates.wake_at());
+        let comes = self.tenants.iter().filter_map(|tenant| tenant.comes);
+        let ends = self.device.front().map(|running| running.ends);
+        again
+            .into_iter()
+            .chain(wakes)
+            .chain(comes)
+            .chain(ends)
+            .min()
+    }
+
+    fn run(mut self, time: u64) -> Self {
+        while self.now < time {
+            let next = self.act().expect("somebody always acts");
+            self.now = next.max(self.now + 1);
+            while self
+                .device
+                .front()
+                .is_some_and(|running| running.ends <= self.now)
+            {
+                let Some(over) = self.device.pop_front() else {
+                    break;
+                };
+                let tenant = &mut self.tenants[over.tenant];
+                let length = tenant.load.length;
+                tenant
+                    .gates
+                    .end(0, over.since, over.expected, length, self.now);
+                tenant.waits.push(self.now - tenant.came);
+                self.done.push((self.now, over.tenant, length));
+                match tenant.load.habit {
+                    Habit::Queues(_) => tenant.waiting += 1,
+                    Habit::Returns(after) => tenant.comes = Some(self.now + after),
+                }
+            }
+            for tenant in &mut self.tenants {
+                if tenant.comes.is_some_and(|at| at <= self.now) {
+                    tenant.comes = None;
+                    tenant.came = self.now;
+                    tenant.waiting += match tenant.load.habit {
+                        Habit::Queues(depth) => depth,
+                        Habit::Returns(_) => 1,
+                    };
+                }
+            }
+        }
+        self
+    }
+
+    /// What each tenant used from `from` to `to`.
+    fn used(&self, from: u64, to: u64) -> Vec<f64> {
+        let mut used = vec![0.0; self.tenants.len()];
+        for (end, tenant, length) in &self.done {
+            let start = end - length;
+            let inside = (*end).min(to).saturating_sub(start.max(from));
+            used[*tenant] += inside as f64;
+        }
+        used
+    }
+
+    /// The largest error of a share in any window, times the window.
+    fn worst_error(&self, window: u64) -> f64 {
+        let shares: f64 = self.tenants.iter().map(|t| f64::from(t.load.share)).sum();
+        let mut worst: f64 = 0.0;
+        let mut from = SECOND / 2;
+        while from + window <= self.now {
+            let used = self.used(from, from + window);
+            for (used, tenant) in used.iter().zip(&self.tenants) {
+                let right = window as f64 * f64::from(tenant.load.share) / shares;
+                worst = worst.max((used - right).abs());
+            }
+            from += window / 4;
+        }
+        worst
+    }
+
+    fn longest(&self) -> f64 {
+        let longest = self.tenants.iter().map(|tenant| tenant.load.length).max();
+        longest.unwrap_or(0).max(2 * MS) as f64
+    }
+}
+
+#[test]
+fn shares_are_kept_in_every_window() {
+    for loads in [
+        vec![queues(1, 10 * MS), queues(1, 10 * MS)],
+        vec![queues(3, 10 * MS), queues(1, 10 * MS)],
+        vec![queues(1, 10 * MS), queues(16, 10 * MS)],
+        vec![queues(1, 100 * US), queues(1, 10 * MS)],
+        vec![queues(1, 500 * US), queues(2, 500 * US), queues(5, 3 * MS)],
+        (1..=8).map(|share| queues(share, 5 * MS)).collect(),
+    ] {
+        let world = World::fair(&loads).run(3 * SECOND);
+        let error = world.worst_error(SECOND) / world.longest();
+        assert!(error <= 1.5, "{loads:?}: {error} L/W");
+    }
+}
+
+#[test]
+fn equal_shares_are_equal() {
+    let loads: Vec<Load> = (1..=4).map(|n| queues(1, n * 2 * MS)).collect();
+    let world = World::fair(&loads).run(5 * SECOND);
+    let used = world.used(SECOND, 5 * SECOND);
+    let (sum, squares) = used
+        .iter()
+        .fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    let jain = sum * sum / (used.len() as f64 * squares);
+    assert!(jain >= 0.999, "{jain}: {used:?}");
+}
+
+#[test]
+fn the_device_does_not_stand_still() {
+    for loads in [
+        vec![queues(1, 10 * MS)],
+        vec![queues(1, 100 * US)],
+        vec![queues(9, 5 * MS), returns(1, MS, 50 * MS)],
+    ] {
+        let world = World::fair(&loads).run(SECOND / 2);
+        let busy = world.busy as f64 / world.now as f64;
+        assert!(busy >= 0.98, "{loads:?}: {busy}");
+    }
+}
+
+#[test]
+fn a_light_tenant_waits_for_one_command() {
+    const LONG: u64 = 10 * MS;
+    let world = World::fair(&[queues(1, LONG), returns(1, MS, 97 * MS)]).run(20 * SECOND);
+    let mut waits = world.tenants[1].waits[1..].to_vec();
+    waits.sort_unstable();
+    let p99 = waits[waits.len() * 99 / 100];
+    assert!(p99 <= MS + LONG + LONG / 10, "{p99}");
+}
+
+#[test]
+fn a_cap_holds_whoever_else_is_there() {
+    for others in [0, 1] {
+        let capped = Terms {
+            cap: Some(30),
+            ..Terms::default()
+        };
+        let mut loads = vec![(queues(1, 5 * MS), capped)];
+        loads.extend(vec![(queues(1, 5 * MS), Terms::default()); others]);
+        let world = World::new(PolicyKind::Fair, &loads).run(5 * SECOND);
+        let used = world.used(SECOND, 5 * SECOND)[0] / 4e9;
+        assert!((0.29..=0.305).contains(&used), "{used}");
+    }
+}
+
+#[test]
+fn who_waits_for_each_command_gets_the_share_too() {
+    let loads = [returns(3, 10 * MS, 100 * US), queues(1, 10 * MS)];
+    let world = World::fair(&loads).run(10 * SECOND);
+    let used = world.used(SECOND, 10 * SECOND);
+    let part = used[0] / (used[0] + used[1]);
+    assert!((0.73..=0.77).contains(&part), "{part}");
+}
+
+#[test]
+fn sleeping_and_waking_gains_nothing() {
+    for after in [200 * US, 2 * MS, 11 * MS, 37 * MS] {
+        let loads = [returns(1, 10 * MS, after), queues(1, 10 * MS)];
+        let world = World::fair(&loads).run(10 * SECOND);
+        let used = world.used(SECOND, 10 * SECOND);
+        let part = used[0] / 9e9;
+        assert!(part <= 0.51, "after {after}: {part}");
+    }
+}
+
+#[test]
+fn a_mediator_that_is_gone_gives_back_what_it_held() {
+    let mut world = World::fair(&[queues(1, 10 * MS), queues(1, 10 * MS)]).run(SECOND);
+    let gone = world.tenants.remove(0);
+    world.core.leave(gone.id);
+    world.device.clear();
+    world.free_at = world.now;
+    world.done.clear();
+    // What it had begun of the other's is over too.
+    let other = &mut world.tenants[0];
+    while world.core.figures()[0].served {
+        other.gates.leave(0, world.now);
+        other.gates.settle(Some(10 * MS));
+        world.core.step(world.now);
+        if other.gates.try_begin(10 * MS, world.now) {
+            other.gates.leave(10 * MS, world.now);
+            break;
+        }
+    }
+    let from = world.now;
+    let world = world.run(2 * SECOND);
+    assert!(world.used(from, world.now)[0] > 0.9e9);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    #[test]
+    fn shares_are_kept_whatever_they_are(
+        loads in prop::collection::vec((1u32..=16, 1_000u64..=10_000), 2..=5)
+    ) {
+        let loads: Vec<Load> = loads.iter().map(|(s, us)| queues(*s, us * US)).collect();
+        let world = World::fair(&loads).run(3 * SECOND);
+        let error = world.worst_error(SECOND) / world.longest();
+        prop_assert!(error <= 1.5, "{} L/W", error);
+    }
+}
