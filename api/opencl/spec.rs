@@ -730,7 +730,7 @@ unsafe extern "C" {
         old_properties: *mut cl_command_queue_properties,
     ) -> cl_int;
 
-    #[call(new(parent = context), holds(size), keeps(buffer(size, flags)))]
+    #[call(new(parent = context), holds(size, too_large = CL_INVALID_BUFFER_SIZE), keeps(buffer(size, flags)))]
     fn clCreateBuffer(
         context: cl_context,
         flags: cl_mem_flags,
@@ -1863,7 +1863,7 @@ unsafe extern "C" {
 
     // OpenCL 3.0
 
-    #[call(new(parent = context), holds(size), keeps(buffer(size, flags)))]
+    #[call(new(parent = context), holds(size, too_large = CL_INVALID_BUFFER_SIZE), keeps(buffer(size, flags)))]
     fn clCreateBufferWithProperties(
         context: cl_context,
         #[arg(properties, optional)] properties: *const cl_mem_properties,

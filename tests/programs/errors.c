@@ -68,6 +68,9 @@ int main(void)
 	none = clCreateBuffer(context, CL_MEM_READ_WRITE, 0, NULL, &err);
 	CHECK(!none);
 	at_once("buffer of no size", err);
+	none = clCreateBuffer(context, CL_MEM_READ_WRITE, (size_t)1 << 50, NULL, &err);
+	CHECK(!none);
+	at_once("buffer larger than there is", err);
 	none = clCreateBuffer(context, CL_MEM_COPY_HOST_PTR, 16, NULL, &err);
 	CHECK(!none);
 	at_once("copy of nothing", err);

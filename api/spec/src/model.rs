@@ -184,6 +184,8 @@ pub struct Function {
     pub blocks: Condition,
     /// Bytes of device memory that its new object holds.
     pub holds: Option<Expression>,
+    /// The error where its new object alone would hold more than there is.
+    pub too_large: Option<i64>,
     /// The value that is kept with its new object.
     pub keeps: Option<Expression>,
     /// Whether its answer never changes for the same scalars, handles and input bytes, so that the

@@ -273,6 +273,7 @@ impl Names<'_> {
             submits: false,
             blocks: Condition::Never,
             holds: None,
+            too_large: None,
             keeps: None,
             cached: false,
             split: None,
@@ -386,7 +387,22 @@ impl Names<'_> {
                 function.sets = Some((self.handle_param(object)?, self.known_param(part)?));
             }
             "blocks" => function.blocks = self.condition(attribute)?,
-            "holds" => function.holds = Some(self.expression(attribute)?),
+            "holds" => {
+                let arguments = attribute.arguments::<syn::Expr>();
+                let arguments = arguments.map_err(|e| self.reader.syn(e))?;
+                function.holds = Some(Expression::new(&arguments[0], self)?);
+                function.too_large = match arguments.get(1) {
+                    None => None,
+                    Some(syn::Expr::Assign(set))
+                        if path_of(&set.left).is_some_and(|name| name.is_ident("too_large")) =>
+                    {
+                        Some(self.reader.number(&set.right)? as i64)
+                    }
+                    Some(other) => {
+                        return Err(self.error(other.span(), "say `too_large = …`"));
+                    }
+                };
+            }
             "keeps" => function.keeps = Some(self.expression(attribute)?),
             "folds" => function.folds = Some(self.fold(attribute)?),
             "split" => function.split = Some(self.split(attribute)?),

@@ -226,6 +226,10 @@ fn what_is_misspelt() {
             "1:32: a pitch is a parameter, a field or 0",
         ),
         (
+            "#[new] #[holds(4, most = 3)] fn f(#[error] e: *mut i32) -> queue;",
+            "1:19: say `too_large = …`",
+        ),
+        (
             "#[split(n)] fn f(n: u32) -> i32;",
             "1:3: say #[split(offset, length, blocking)]",
         ),

@@ -67,6 +67,9 @@ pub struct Function {
     pub blocks: Option<Expression>,
     /// Bytes of device memory that its new object (the first one that it makes) holds.
     pub holds: Option<Expression>,
+    /// The error where its new object alone would hold more than the tenant may; where `None`, the one
+    /// for a quota that is used up.
+    pub too_large: Option<i64>,
     /// The value that is kept with its new object (the first one that it makes).
     pub keeps: Option<Expression>,
     /// Whether it makes the device work, for which time is charged.

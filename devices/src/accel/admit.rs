@@ -187,6 +187,7 @@ mod tests {
         failure: weir_wire::function::Failure::Return,
         blocks: None,
         holds: None,
+        too_large: None,
         keeps: None,
         device_time: false,
         order: None,

@@ -64,6 +64,7 @@ const fn function(
         failure,
         blocks: None,
         holds: None,
+        too_large: None,
         keeps: None,
         device_time: false,
         retains: None,

@@ -175,6 +175,7 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
             .as_ref()
             .map(|e| closure(spec, function, e, 1)),
     );
+    let too_large = option(function.too_large.map(|code| quote!(#code)));
     let keeps = option(
         function
             .keeps
@@ -205,6 +206,7 @@ fn describe(spec: &Spec, function: &Function) -> TokenStream {
         failure: #failure,
         blocks: #blocks,
         holds: #holds,
+        too_large: #too_large,
         keeps: #keeps,
         device_time: #device_time,
         order: #order,

@@ -131,7 +131,10 @@ impl Client {
             Taken::Yes => {}
             Taken::Soon => return Ok(Outcome::Held),
             Taken::No => {
+                let alone = self.proposed_bytes() > desk.tenant.quota.limit();
+                let too_large = checked.function.too_large.filter(|_| alone);
                 let (api, code) = (checked.api, checked.api.errors.quota);
+                let code = too_large.unwrap_or(code);
                 return Ok(Outcome::Refused(Refusal { api, code }));
             }
         }

@@ -63,6 +63,7 @@ const fn function(name: &'static str, words: usize, params: &'static [Param]) ->
         failure: Failure::Return,
         blocks: None,
         holds: None,
+        too_large: None,
         keeps: None,
         device_time: false,
         retains: None,
