@@ -876,7 +876,7 @@ unsafe extern "C" {
         user_data: *mut c_void,
     ) -> cl_int;
 
-    #[local]
+    #[ignored]
     fn clUnloadCompiler() -> cl_int;
 
     #[by_hand(guest, worker)]
@@ -1208,7 +1208,7 @@ unsafe extern "C" {
     #[repeats]
     fn clEnqueueBarrier(command_queue: cl_command_queue) -> cl_int;
 
-    #[local]
+    #[call(finds(function_name), exported)]
     fn clGetExtensionFunctionAddress(function_name: *const c_char) -> *mut c_void;
 
     #[unsupported]
@@ -1462,42 +1462,42 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[unsupported(CL_INVALID_VALUE)]
+    #[new(parent = context)]
     fn clCreateProgramWithBuiltInKernels(
         context: cl_context,
         num_devices: cl_uint,
         device_list: *const cl_device_id,
-        kernel_names: *const c_char,
+        #[string] kernel_names: *const c_char,
         errcode_ret: *mut cl_int,
     ) -> cl_program;
 
-    #[unsupported(CL_COMPILER_NOT_AVAILABLE)]
+    #[blocks]
     fn clCompileProgram(
         program: cl_program,
         num_devices: cl_uint,
-        device_list: *const cl_device_id,
-        options: *const c_char,
+        #[arg(len(num_devices), optional)] device_list: *const cl_device_id,
+        #[arg(string, optional)] options: *const c_char,
         num_input_headers: cl_uint,
-        input_headers: *const cl_program,
-        header_include_names: *mut *const c_char,
-        pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
+        #[arg(len(num_input_headers), optional)] input_headers: *const cl_program,
+        #[arg(strings(num_input_headers), optional)] header_include_names: *mut *const c_char,
+        #[callback(after)] pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
         user_data: *mut c_void,
     ) -> cl_int;
 
-    #[unsupported(CL_LINKER_NOT_AVAILABLE)]
+    #[call(new(parent = context), blocks)]
     fn clLinkProgram(
         context: cl_context,
         num_devices: cl_uint,
-        device_list: *const cl_device_id,
-        options: *const c_char,
+        #[arg(len(num_devices), optional)] device_list: *const cl_device_id,
+        #[arg(string, optional)] options: *const c_char,
         num_input_programs: cl_uint,
-        input_programs: *const cl_program,
-        pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
+        #[arg(len(num_input_programs), optional)] input_programs: *const cl_program,
+        #[callback(after)] pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
         user_data: *mut c_void,
         errcode_ret: *mut cl_int,
     ) -> cl_program;
 
-    #[local]
+    #[ignored]
     fn clUnloadPlatformCompiler(platform: cl_platform_id) -> cl_int;
 
     #[cached]
@@ -1568,7 +1568,7 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[local]
+    #[finds(function_name)]
     fn clGetExtensionFunctionAddressForPlatform(
         platform: cl_platform_id,
         function_name: *const c_char,
@@ -1658,7 +1658,7 @@ unsafe extern "C" {
 
     // OpenCL 2.0
 
-    #[call(new(parent = context), by_hand(worker))]
+    #[call(new(parent = context), by_hand(worker), alias(clCreateCommandQueueWithPropertiesKHR))]
     fn clCreateCommandQueueWithProperties(
         context: cl_context,
         device: cl_device_id,
@@ -1795,10 +1795,10 @@ unsafe extern "C" {
     #[new(parent = source_kernel)]
     fn clCloneKernel(source_kernel: cl_kernel, errcode_ret: *mut cl_int) -> cl_kernel;
 
-    #[unsupported]
+    #[call(new(parent = context), alias(clCreateProgramWithILKHR))]
     fn clCreateProgramWithIL(
         context: cl_context,
-        il: *const c_void,
+        #[len(length)] il: *const c_void,
         length: usize,
         errcode_ret: *mut cl_int,
     ) -> cl_program;
@@ -1853,12 +1853,11 @@ unsafe extern "C" {
         user_data: *mut c_void,
     ) -> cl_int;
 
-    #[unsupported]
     fn clSetProgramSpecializationConstant(
         program: cl_program,
         spec_id: cl_uint,
         spec_size: usize,
-        spec_value: *const c_void,
+        #[len(spec_size)] spec_value: *const c_void,
     ) -> cl_int;
 
     // OpenCL 3.0

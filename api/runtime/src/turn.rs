@@ -313,13 +313,34 @@ impl<'a> Turn<'a> {
                 .and_then(|length| rest.split_at_checked(length))
                 .ok_or(malformed)?;
             rest = after;
+            // To many APIs a length of 0 means that a zero ends the string: then it must.
+            let address = match string {
+                [] => [0].as_ptr(),
+                _ => string.as_ptr(),
+            };
             // SAFETY: `take` gave room for `count` of each.
             unsafe {
-                addresses.add(index).write(string.as_ptr());
+                addresses.add(index).write(address);
                 lengths.add(index).write(string.len());
             }
         }
         Ok((addresses, lengths))
+    }
+
+    /// The `count` strings at `word`, each of which a zero ends; null for none.
+    pub fn texts(&mut self, word: usize, count: u64) -> Result<*mut *const u8, Refused> {
+        let (texts, lengths) = self.strings(word, count)?;
+        for index in 0..if texts.is_null() { 0 } else { count as usize } {
+            // SAFETY: `strings` gave `count` addresses and lengths of bytes that stay.
+            let last = unsafe {
+                let (text, len) = (texts.add(index).read(), lengths.add(index).read());
+                len.checked_sub(1).map(|last| text.add(last).read())
+            };
+            if last != Some(0) {
+                return Err(self.malformed());
+            }
+        }
+        Ok(texts)
     }
 
     /// Bytes at `word` for the device, where they are; null for none. Where they travel inside of a

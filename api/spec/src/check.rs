@@ -39,7 +39,7 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     let by_hand = match function.carried {
         Carried::Local => true,
         Carried::Command { by_hand_guest, .. } => by_hand_guest,
-        Carried::Unsupported(_) => false,
+        Carried::Unsupported(_) | Carried::Ignored | Carried::Finds(_) => false,
     };
     if by_hand && spec.interposed {
         let what = "is written by hand, but the library of an interposed API is all generated";

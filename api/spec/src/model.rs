@@ -167,6 +167,10 @@ pub struct Function {
     pub return_type: Type,
     /// How it is carried.
     pub carried: Carried,
+    /// Other names under which [`Carried::Finds`] finds it.
+    pub aliases: Vec<String>,
+    /// Whether the guest library exports it under its name, although others find it otherwise.
+    pub exported: bool,
     /// The object that it makes and returns.
     pub new: Option<New>,
     /// Where its error goes.
@@ -252,6 +256,11 @@ pub enum Carried {
     Unsupported(i64),
     /// Written by hand in the guest library, out of other functions: it has no command.
     Local,
+    /// Not, as it is a hint that may be ignored: it succeeds if its handles name objects.
+    Ignored,
+    /// Not: it returns the address of the API's function whose name the parameter with this index
+    /// points to.
+    Finds(usize),
     /// As a command. For each side, whether that side's part is written by hand.
     Command {
         /// The guest library's C entry point is.

@@ -265,6 +265,8 @@ impl Names<'_> {
                 by_hand_guest: false,
                 by_hand_worker: false,
             },
+            aliases: Vec::new(),
+            exported: false,
             new: None,
             failure: Failure::Nowhere,
             queued: Condition::Never,
@@ -361,6 +363,17 @@ impl Names<'_> {
                 function.carried = Carried::Unsupported(error);
             }
             "local" if self.plain(attribute)? => function.carried = Carried::Local,
+            "ignored" if self.plain(attribute)? => function.carried = Carried::Ignored,
+            "finds" => {
+                let name = self.known_param(&self.reader.argument(attribute)?)?;
+                function.carried = Carried::Finds(name);
+            }
+            "exported" => function.exported = self.plain(attribute)?,
+            "alias" => {
+                let names = attribute.arguments::<syn::Ident>();
+                let names = names.map_err(|e| self.reader.syn(e))?;
+                function.aliases = names.iter().map(syn::Ident::to_string).collect();
+            }
             "by_hand" => {
                 let sides = attribute.arguments::<syn::Ident>();
                 let (mut guest, mut worker) = (false, false);

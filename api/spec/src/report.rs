@@ -137,7 +137,7 @@ impl Report {
 
 fn is_by_hand(function: &Function) -> bool {
     match function.carried {
-        Carried::Unsupported(_) => false,
+        Carried::Unsupported(_) | Carried::Ignored | Carried::Finds(_) => false,
         Carried::Local => true,
         Carried::Command {
             by_hand_guest,

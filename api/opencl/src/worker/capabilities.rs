@@ -37,6 +37,7 @@ const CARRIED_EXTENSIONS: &[&str] = &[
     "cl_khr_int64_base_atomics",
     "cl_khr_int64_extended_atomics",
     "cl_khr_integer_dot_product",
+    "cl_khr_il_program",
     "cl_khr_local_int32_base_atomics",
     "cl_khr_local_int32_extended_atomics",
     "cl_khr_pci_bus_info",
@@ -161,16 +162,11 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
 /// For a capability that is not carried, the bytes of the zero that says so.
 fn size_of_absent(what: u32) -> Option<usize> {
     Some(match what {
-        // Empty lists.
-        CL_DEVICE_ILS_WITH_VERSION | CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION => 0,
-        // Empty texts.
-        CL_DEVICE_IL_VERSION | CL_DEVICE_BUILT_IN_KERNELS => 1,
-        // Queues on the device; programs that are linked; sub-devices.
+        // Queues on the device; sub-devices.
         CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
         | CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE
         | CL_DEVICE_MAX_ON_DEVICE_QUEUES
         | CL_DEVICE_MAX_ON_DEVICE_EVENTS
-        | CL_DEVICE_LINKER_AVAILABLE
         | CL_DEVICE_PARTITION_MAX_SUB_DEVICES => 4,
         CL_DEVICE_SVM_CAPABILITIES
         | CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES
@@ -191,11 +187,11 @@ mod tests {
         let all = "cl_khr_byte_addressable_store cl_khr_gl_sharing  cl_khr_fp64 cl_khr_il_program";
         assert_eq!(
             carried_extensions(all),
-            "cl_khr_byte_addressable_store cl_khr_fp64"
+            "cl_khr_byte_addressable_store cl_khr_fp64 cl_khr_il_program"
         );
         let mut entries = vec![0u8; 2 * NAME_VERSION + 5];
         entries[4..15].copy_from_slice(b"cl_khr_fp64");
-        entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_il");
+        entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_gl");
         assert_eq!(named(&entries, is_carried), entries[..NAME_VERSION]);
     }
 

@@ -9,7 +9,12 @@ pub fn generate(spec: &Spec, tested: &dyn Fn(&str) -> Vec<String>) -> String {
     let count = |wanted: fn(&Function) -> bool| spec.functions.iter().filter(|f| wanted(f)).count();
     let all = spec.functions.len();
     let unsupported = count(|f| matches!(f.carried, Carried::Unsupported(_)));
-    let local = count(|f| f.carried == Carried::Local);
+    let local = count(|f| {
+        matches!(
+            f.carried,
+            Carried::Local | Carried::Ignored | Carried::Finds(_)
+        )
+    });
     let rest = match unsupported {
         0 => "Nothing is left out.".to_owned(),
         1 => "The other one returns what is given here.".to_owned(),
@@ -57,6 +62,8 @@ fn row(spec: &Spec, function: &Function) -> String {
             format!("| `{name}` | no: {} | | |", error_name(spec, error))
         }
         Carried::Local => format!("| `{name}` | in the guest library | | guest |"),
+        Carried::Ignored => format!("| `{name}` | ignored: a hint | | |"),
+        Carried::Finds(_) => format!("| `{name}` | in the guest library | | |"),
         Carried::Command {
             by_hand_guest,
             by_hand_worker,

@@ -33,10 +33,12 @@ pub fn generate(spec: &Spec) -> String {
     let encoding = encoding(spec);
     let entries = spec.functions.iter().map(|function| entry(spec, function));
     let table = table(spec);
+    let finder = finder(spec);
     super::pretty(quote! {
         #encoding
         #table
 
+        #finder
         /// The C entry points that are not written by hand.
         pub mod entry {
             use super::*;
@@ -254,6 +256,11 @@ fn entry(spec: &Spec, function: &Function) -> TokenStream {
             let code = integer(code.into());
             quote!(Err::<_, Code>(Code(#code)))
         }
+        Carried::Ignored => ignored(spec, function),
+        Carried::Finds(name) => {
+            let name = ident(&function.params[name].name);
+            quote!(Ok::<*mut c_void, Code>(unsafe { find(#name.cast()) }))
+        }
         _ => {
             let arguments = encoded_params(function).map(|param| ident(&param.name));
             let call = quote!(unsafe { encode::#name(#(#arguments),*) });
@@ -269,11 +276,64 @@ fn entry(spec: &Spec, function: &Function) -> TokenStream {
         Some(fold) => folded(function, fold, &finish),
         None => finish,
     };
-    let export = spec.interposed.then(|| quote!(#[unsafe(no_mangle)]));
+    let export = (spec.interposed || function.exported).then(|| quote!(#[unsafe(no_mangle)]));
     quote! {
         #export
         pub unsafe extern "C" fn #name(#(#signature),*) #returns {
             #body
+        }
+    }
+}
+
+/// Looks whether all handles name objects.
+fn ignored(spec: &Spec, function: &Function) -> TokenStream {
+    let looks = function.params.iter().filter_map(|param| {
+        let Type::Handle(kind) = param.resolved else {
+            return None;
+        };
+        let (name, code) = (ident(&param.name), integer(spec.kinds[kind].invalid.into()));
+        Some(quote!(weir.objects.find(#name, #kind).ok_or(Code(#code))?;))
+    });
+    quote!((|| {
+        let weir = LIBRARY.current()?;
+        #(#looks)*
+        Ok::<(), Code>(())
+    })())
+}
+
+/// The function that finds others, if the API has one.
+fn finder(spec: &Spec) -> TokenStream {
+    let finds = |f: &Function| matches!(f.carried, Carried::Finds(_));
+    if !spec.functions.iter().any(finds) {
+        return quote!();
+    }
+    let supported = |f: &&Function| !matches!(f.carried, Carried::Unsupported(_));
+    let names = spec
+        .functions
+        .iter()
+        .filter(supported)
+        .flat_map(|function| {
+            let index = usize::from(function.number);
+            let names = std::iter::once(&function.name).chain(&function.aliases);
+            names.map(move |name| quote!((#name, #index)))
+        });
+    quote! {
+        /// Names of the functions that do something, and their places in the table.
+        pub const FOUND: &[(&str, usize)] = &[#(#names),*];
+
+        /// The address of the function of this name; null if there is none.
+        unsafe fn find(name: *const c_char) -> *mut c_void {
+            if name.is_null() {
+                return std::ptr::null_mut();
+            }
+            let name = unsafe { std::ffi::CStr::from_ptr(name) }.to_bytes();
+            let further = by_hand::FURTHER.iter().find(|(known, _)| known.as_bytes() == name);
+            let found = FOUND.iter().find(|(known, _)| known.as_bytes() == name);
+            match (further, found) {
+                (Some((_, address)), _) => address(),
+                (None, Some((_, index))) => TABLE.0[*index].cast_mut(),
+                (None, None) => std::ptr::null_mut(),
+            }
         }
     }
 }
@@ -350,6 +410,19 @@ fn in_pieces(spec: &Spec, function: &Function, split: Split, call: TokenStream) 
 /// Calls the program's callbacks back round `call`, as their parameters' roles say.
 fn with_callback(spec: &Spec, function: &Function, call: TokenStream) -> TokenStream {
     let mut result = call;
+    if let Some(data) = function
+        .params
+        .iter()
+        .find(|p| matches!(p.role, Role::UserData))
+    {
+        let callbacks = function.params.iter();
+        let callbacks = callbacks.filter(|p| matches!(p.role, Role::Callback(_)));
+        let callbacks = callbacks.map(|param| ident(&param.name));
+        let (data, code) = (ident(&data.name), integer(spec.errors.malformed.into()));
+        result = quote! {
+            if !#data.is_null() #(&& #callbacks.is_none())* { Err(Code(#code)) } else { #result }
+        };
+    }
     for param in &function.params {
         let Role::Callback(callback) = &param.role else {
             continue;
@@ -363,8 +436,12 @@ fn with_callback(spec: &Spec, function: &Function, call: TokenStream) -> TokenSt
             }
             Callback::After => {
                 let arguments = callback_arguments(function, param);
+                let made = function
+                    .new
+                    .map(|_| quote!(let made = *result.as_ref().unwrap_or(&std::ptr::null_mut());));
                 result = quote!({
                     let result = #result;
+                    #made
                     // Where the call was refused outright, nothing was begun that could end.
                     let begun = !matches!(result, Err(Code(code)) if INVALID.contains(&code));
                     if let (true, Some(notify)) = (begun, #name) {
@@ -389,6 +466,10 @@ fn callback_arguments(function: &Function, callback: &Param) -> Vec<TokenStream>
             let same = |param: &&Param| &param.ty == ty && matches!(param.role, Role::Handle(_));
             let data = |param: &&Param| matches!(param.role, Role::UserData);
             let params = &function.params;
+            let returned = function.returns.as_ref() == Some(ty) && function.new.is_some();
+            if returned {
+                return quote!(made);
+            }
             let found = params.iter().find(same).or(params.iter().find(data));
             let found = found.unwrap_or_else(|| {
                 panic!("{}: nothing to call {} with", function.name, callback.name)

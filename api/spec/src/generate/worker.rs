@@ -40,7 +40,7 @@ pub fn generate(spec: &Spec) -> String {
         let number = function.number;
         match function.carried {
             Carried::Unsupported(error) => quote!(#number => Err(Refused(#error)),),
-            Carried::Local => quote!(),
+            Carried::Local | Carried::Ignored | Carried::Finds(_) => quote!(),
             Carried::Command { .. } if is_by_hand(function) => {
                 quote!(#number => hand.#name(vendor, turn),)
             }
@@ -437,7 +437,9 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
                 let count = number(spec, function, count, 1);
                 let lengths = match lengths {
                     Some(index) => format_ident!("{}", function.params[*index].name),
-                    None => format_ident!("_lengths"),
+                    None => {
+                        return quote!(let #name: #ty = turn.texts(#word, #count)?.cast(););
+                    }
                 };
                 return quote!(
                     let (#name, #lengths) = turn.strings(#word, #count)?;

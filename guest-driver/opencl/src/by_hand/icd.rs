@@ -1,13 +1,11 @@
 //! How loaders find platforms and functions.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::c_void;
 
 use weir_guest::connection::Unavailable;
 
 use super::LIBRARY;
-use crate::generated::{
-    CL_DEVICE_NOT_AVAILABLE, NAMES, TABLE, cl_int, cl_platform_id, cl_uint, entry,
-};
+use crate::generated::{CL_DEVICE_NOT_AVAILABLE, cl_int, cl_platform_id, cl_uint, entry};
 
 /// The ICD extension's error for "none".
 const CL_PLATFORM_NOT_FOUND_KHR: cl_int = -1001;
@@ -34,29 +32,7 @@ pub unsafe extern "C" fn clIcdGetPlatformIDsKHR(
     }
 }
 
-/// Finds a function by its name; null for those that do nothing but fail.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn clGetExtensionFunctionAddress(
-    function_name: *const c_char,
-) -> *mut c_void {
-    if function_name.is_null() {
-        return std::ptr::null_mut();
-    }
-    // SAFETY: the caller passes a string that a zero ends.
-    let name = unsafe { CStr::from_ptr(function_name) };
-    if name == c"clIcdGetPlatformIDsKHR" {
-        return clIcdGetPlatformIDsKHR as *mut c_void;
-    }
-    let found = NAMES
-        .iter()
-        .position(|known| known.as_bytes() == name.to_bytes());
-    found.map_or(std::ptr::null_mut(), |index| TABLE.0[index].cast_mut())
-}
-
-pub unsafe extern "C" fn clGetExtensionFunctionAddressForPlatform(
-    _platform: cl_platform_id,
-    function_name: *const c_char,
-) -> *mut c_void {
-    // SAFETY: as for the other one.
-    unsafe { clGetExtensionFunctionAddress(function_name) }
-}
+/// What is found by name although it is in no dispatch table.
+pub const FURTHER: &[(&str, fn() -> *mut c_void)] = &[("clIcdGetPlatformIDsKHR", || {
+    clIcdGetPlatformIDsKHR as *mut c_void
+})];

@@ -6,8 +6,8 @@ use weir_guest::Code;
 
 use super::{LIBRARY, code, object, pointer, status};
 use crate::generated::{
-    CL_CONTEXT_PLATFORM, CL_DEVICE_NOT_FOUND, CL_INVALID_PLATFORM, cl_context,
-    cl_context_properties, cl_device_id, cl_device_type, cl_int, cl_platform_id, encode, kind,
+    CL_CONTEXT_PLATFORM, CL_DEVICE_NOT_FOUND, CL_INVALID_VALUE, cl_context, cl_context_properties,
+    cl_device_id, cl_device_type, cl_int, cl_platform_id, encode, kind,
 };
 
 /// Devices that a context can have.
@@ -18,12 +18,18 @@ type Notify = unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_v
 pub unsafe extern "C" fn clCreateContextFromType(
     properties: *const cl_context_properties,
     device_type: cl_device_type,
-    _pfn_notify: Option<Notify>,
-    _user_data: *mut c_void,
+    pfn_notify: Option<Notify>,
+    user_data: *mut c_void,
     errcode_ret: *mut cl_int,
 ) -> cl_context {
     // SAFETY: the program answers for its pointers.
-    unsafe { pointer(context_from_type(properties, device_type), errcode_ret) }
+    unsafe {
+        let made = match pfn_notify {
+            None if !user_data.is_null() => Err(code(CL_INVALID_VALUE)),
+            _ => context_from_type(properties, device_type),
+        };
+        pointer(made, errcode_ret)
+    }
 }
 
 /// # Safety
@@ -82,17 +88,4 @@ pub unsafe extern "C" fn clRetainDevice(device: cl_device_id) -> cl_int {
 pub unsafe extern "C" fn clReleaseDevice(device: cl_device_id) -> cl_int {
     // SAFETY: it follows no pointer.
     unsafe { clRetainDevice(device) }
-}
-
-/// The host's compiler is not the guest's to unload; the API calls this a hint.
-pub unsafe extern "C" fn clUnloadCompiler() -> cl_int {
-    0
-}
-
-pub unsafe extern "C" fn clUnloadPlatformCompiler(platform: cl_platform_id) -> cl_int {
-    let known = |weir| object(weir, platform, kind::CL_PLATFORM_ID).map(drop);
-    match LIBRARY.current().and_then(known) {
-        Ok(()) => 0,
-        Err(_) => CL_INVALID_PLATFORM,
-    }
 }

@@ -185,7 +185,8 @@ impl Call {
         self.input_bytes(index, unsafe { CStr::from_ptr(text) }.to_bytes_with_nul())
     }
 
-    /// Puts in an array of strings: their count, their lengths, their bytes.
+    /// Puts in an array of strings: their count, their lengths, their bytes, with their zeros if
+    /// `ended`.
     ///
     /// # Safety
     /// `texts` must be null or point to `count` strings, each of which a zero ends unless `lengths`
@@ -196,6 +197,7 @@ impl Call {
         texts: *const *const c_char,
         count: u64,
         lengths: *const usize,
+        ended: bool,
         optional: bool,
     ) -> Result<(), Code> {
         if texts.is_null() {
@@ -220,6 +222,7 @@ impl Call {
             // SAFETY: so the caller says of each string.
             let bytes = unsafe {
                 match len {
+                    0 if ended => CStr::from_ptr(text).to_bytes_with_nul(),
                     0 => CStr::from_ptr(text).to_bytes(),
                     _ => bytes_at(text.cast(), len as u64),
                 }

@@ -256,7 +256,9 @@ impl Encoder<'_> {
                     }
                     None => quote!(std::ptr::null()),
                 };
-                quote!(call.strings(#word, #name.cast(), #count, #lengths, #optional)?)
+                // Without lengths, their zeros travel with them.
+                let ended = matches!(contents, Contents::Strings { lengths: None, .. });
+                quote!(call.strings(#word, #name.cast(), #count, #lengths, #ended, #optional)?)
             }
         };
         match len {
