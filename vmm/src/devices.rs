@@ -19,6 +19,7 @@ use crate::kvm::doorbells::KvmDoorbells;
 use crate::kvm::interrupts::Routing;
 use crate::kvm::vm::Vm;
 use crate::kvm::window::KvmWindow;
+use crate::opened::Opened;
 use crate::spec::{AcceleratorSpec, VmSpec};
 
 /// Why an accelerator could not be made.
@@ -79,24 +80,29 @@ pub struct Built {
 /// names them in the order of the configuration.
 pub fn build(
     spec: &VmSpec,
+    opened: &Opened,
     vm: &Arc<Vm>,
     routing: &Arc<Routing>,
     event_loop: &EventLoop,
     window_64: Option<Range<u64>>,
 ) -> Result<Built, DeviceError> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
-    for (index, disk) in spec.disks.iter().enumerate() {
+    for (index, (disk, file)) in spec.disks.iter().zip(&opened.disks).enumerate() {
         let id = format!("disk{index}");
-        let block = Block::open(&disk.path, disk.read_only, &id, event_loop.clone())?;
+        let file = file.try_clone().map_err(|source| block::Error::Open {
+            path: disk.path.clone(),
+            source,
+        })?;
+        let block = Block::new(file, &disk.path, disk.read_only, &id, event_loop.clone())?;
         devices.push(Box::new(block));
     }
     devices.push(Box::new(Entropy::new(event_loop.clone())));
     let mut accelerators = Vec::new();
-    for grant in &spec.accelerators {
+    for (grant, config) in spec.accelerators.iter().zip(&opened.accelerators) {
         let room = window_64.clone().unwrap_or_default();
         let size = window_size(room, spec.accelerators.len());
         let window = KvmWindow::new(vm.clone(), size);
-        let (device, handle) = accelerator(grant, &spec.name, window)?;
+        let (device, handle) = accelerator(grant, config.clone(), window)?;
         devices.push(Box::new(device));
         accelerators.push(handle);
     }
@@ -121,26 +127,11 @@ fn window_size(room: Range<u64>, count: usize) -> u64 {
     WINDOW_MAX.min(fits)
 }
 
-/// The accelerator that `grant` describes, for the machine called `tenant`.
-fn accelerator(
-    grant: &AcceleratorSpec,
-    tenant: &str,
-    window: Arc<KvmWindow>,
-) -> Result<(Accel, AccelHandle), DeviceError> {
-    let refuse = |source| DeviceError::Accelerator {
-        name: grant.name.clone(),
-        source,
-    };
-    let mut config = accel_config(grant, tenant).map_err(|source| refuse(source.into()))?;
-    config.arena_max = config.arena_max.min(window.size());
-    config.arena_default = config.arena_default.min(config.arena_max);
-    Accel::new(config, window).map_err(|source| refuse(source.into()))
-}
-
-/// What the mediator is to know of the accelerator that `grant` describes, for `tenant`.
+/// What the mediator is to know of the accelerator that `grant` describes, for `tenant`; the process
+/// that starts its workers is started.
 ///
 /// # Errors
-/// There is no place for the worker's program or for what workers compile.
+/// There is no place for the worker's program or for what workers compile, or it does not start.
 pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<AccelConfig> {
     let worker = accelerators::worker_path()?;
     let cache = cache::folder(tenant)?;
@@ -155,7 +146,22 @@ pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<Ac
     if let Some(end) = arbiter::end(&grant.name) {
         config.sharing = Sharing::With(end);
     }
+    config.start_spawner()?;
     Ok(config)
+}
+
+/// The accelerator of `config`, as `grant` has it.
+fn accelerator(
+    grant: &AcceleratorSpec,
+    mut config: AccelConfig,
+    window: Arc<KvmWindow>,
+) -> Result<(Accel, AccelHandle), DeviceError> {
+    config.arena_max = config.arena_max.min(window.size());
+    config.arena_default = config.arena_default.min(config.arena_max);
+    Accel::new(config, window).map_err(|source| DeviceError::Accelerator {
+        name: grant.name.clone(),
+        source: source.into(),
+    })
 }
 
 /// The limits that `grant` sets, memory apart.

@@ -3,7 +3,8 @@
 //! From the bottom up: [`layout`] says where everything lies; [`memory`], [`kvm`], [`boot`],
 //! [`acpi`], [`pci`] and [`legacy`] each make one part of a machine; [`devices`] makes what is on
 //! its bus; [`machine`] puts them together; [`run`] runs a machine to its end with the [`session`]
-//! round it. [`cache`] says where workers keep what they compile. [`config`] and [`cli`] are the
+//! round it. [`opened`] holds what a machine needs open before [`sandbox`] shuts its process in.
+//! [`cache`] says where workers keep what they compile. [`config`] and [`cli`] are the
 //! user's side; [`supervisor`] runs several machines, and [`watch`] shows what they do.
 
 pub mod accelerators;
@@ -23,9 +24,11 @@ pub mod legacy;
 pub mod local;
 pub mod machine;
 pub mod memory;
+pub mod opened;
 pub mod pci;
 pub mod platform;
 pub mod run;
+pub mod sandbox;
 pub mod session;
 pub mod signals;
 pub mod spec;

@@ -15,12 +15,13 @@ use crate::devices::{self, DeviceError};
 use crate::end::End;
 use crate::kvm::interrupts::Routing;
 use crate::kvm::vcpu::{self, Processors};
-use crate::kvm::vm::{self, Vm};
+use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, cpuid};
 use crate::layout;
 use crate::legacy::power::Power;
 use crate::legacy::serial::SerialPort;
 use crate::memory::{self, MemoryError};
+use crate::opened::Opened;
 use crate::pci::{PciBus, PciError};
 use crate::platform::Platform;
 use crate::spec::VmSpec;
@@ -84,19 +85,19 @@ impl Machine {
     /// `event_loop` and says through `end` when it ends.
     pub fn start(
         spec: &VmSpec,
+        opened: &Opened,
         event_loop: &EventLoop,
         console: Console,
         end: &Arc<End>,
     ) -> Result<Self, StartError> {
-        let kvm = vm::open()?;
         let memory = memory::create(spec.memory)?;
-        let vm = Arc::new(Vm::new(&kvm, memory)?);
+        let vm = Arc::new(Vm::new(&opened.kvm, memory)?);
         let routing = Routing::new(vm.fd().clone())?;
 
         let window_64 =
             layout::pci_window_64(spec.memory, cpuid::address_bits(vm.supported_cpuid()));
         let devices::Built { pci, accelerators } =
-            devices::build(spec, &vm, &routing, event_loop, window_64.clone())?;
+            devices::build(spec, opened, &vm, &routing, event_loop, window_64.clone())?;
         let platform = Arc::new(Platform {
             serial: Arc::new(SerialPort::new(
                 console.output,
@@ -116,7 +117,7 @@ impl Machine {
             pci_window_64: window_64,
         };
         acpi::write(vm.memory(), &description)?;
-        let entry = load(spec, &vm)?;
+        let entry = load(spec, opened, &vm)?;
 
         let vcpus = (0..spec.cpus)
             .map(|id| vcpu::create(&vm, id, spec.cpus, entry))
@@ -146,12 +147,12 @@ impl Machine {
 }
 
 /// Puts kernel, initrd, command line and boot parameters into guest memory; answers the entry.
-fn load(spec: &VmSpec, vm: &Vm) -> Result<u64, StartError> {
+fn load(spec: &VmSpec, opened: &Opened, vm: &Vm) -> Result<u64, StartError> {
     let memory = vm.memory();
-    let mut kernel = boot::load_kernel(memory, &spec.kernel)?;
+    let mut kernel = boot::load_kernel(memory, &opened.kernel, &spec.kernel)?;
     boot::check_fits(&kernel, spec.memory)?;
-    if let Some(initrd) = &spec.initrd {
-        boot::load_initrd(memory, spec.memory, &mut kernel, initrd)?;
+    if let (Some(path), Some(initrd)) = (&spec.initrd, &opened.initrd) {
+        boot::load_initrd(memory, spec.memory, &mut kernel, initrd, path)?;
     }
     boot::load_command_line(memory, &mut kernel, &spec.cmdline)?;
     parameters::write(memory, spec.memory, &kernel)?;

@@ -12,6 +12,8 @@ use crate::console::input::Input;
 use crate::console::terminal::RawTerminal;
 use crate::end::{End, Ending};
 use crate::machine::{Console, Machine, StartError};
+use crate::opened::Opened;
+use crate::sandbox::{self, Level, SandboxError};
 use crate::session::Session;
 use crate::signals::EndSignals;
 use crate::spec::VmSpec;
@@ -25,6 +27,8 @@ pub struct Options {
     pub grace: Duration,
     /// Whether a guest's reset ends the machine.
     pub no_reboot: bool,
+    /// How the machine's process is shut in.
+    pub sandbox: Level,
 }
 
 /// Why running a machine failed from outside.
@@ -36,6 +40,9 @@ pub enum RunError {
     /// Its surroundings could not be set up.
     #[error("setting up the console and the machine's events")]
     Setup(#[from] io::Error),
+    /// Its process could not be shut in.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The event loop failed.
     #[error("waiting for events")]
     Events(#[from] event_manager::Error),
@@ -44,6 +51,7 @@ pub enum RunError {
 /// Runs the machine that `spec` describes with its console on standard input and output, or, with
 /// a `supervisor`, without input.
 pub fn run(spec: &VmSpec, options: &Options, supervisor: Option<Link>) -> Result<Ending, RunError> {
+    let opened = Opened::open(spec)?;
     let signals = EndSignals::collect()?;
     let supervised = supervisor.is_some();
     let terminal = match supervised {
@@ -55,13 +63,14 @@ pub fn run(spec: &VmSpec, options: &Options, supervisor: Option<Link>) -> Result
         false => Input::new(io::stdin(), terminal.is_some())?,
     };
     let end = Arc::new(End::new()?);
+    sandbox::enter(&end, options.sandbox)?;
     let session = Session::new(end.clone(), signals, input, supervisor, options.grace)?;
     let session = Arc::new(Mutex::new(session));
     let mut events: EventManager<Subscriber> = EventManager::new()?;
     events.add_subscriber(session.clone());
 
     let ending = loop {
-        let ending = run_once(spec, &mut events, &session, &end)?;
+        let ending = run_once(spec, &opened, &mut events, &session, &end)?;
         let restart = ending == Ending::Reset && !options.no_reboot && !lock(&session).stopping();
         if !restart {
             break ending;
@@ -81,6 +90,7 @@ pub fn run(spec: &VmSpec, options: &Options, supervisor: Option<Link>) -> Result
 /// Runs the machine until the guest ends it, restarts it, or somebody ends it.
 fn run_once(
     spec: &VmSpec,
+    opened: &Opened,
     events: &mut EventManager<Subscriber>,
     session: &Mutex<Session>,
     end: &Arc<End>,
@@ -90,10 +100,10 @@ fn run_once(
         output: Box::new(Unbuffered),
         drained: lock(session).drained()?,
     };
-    let machine = Machine::start(spec, &EventLoop::new(events), console, end)?;
+    let machine = Machine::start(spec, opened, &EventLoop::new(events), console, end)?;
     lock(session).attach(&machine);
     let ending = loop {
-        match end.get() {
+        match sandbox::violation().or_else(|| end.get()) {
             Some(ending) => break ending,
             None => events.run()?,
         };

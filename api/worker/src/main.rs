@@ -8,6 +8,7 @@ mod dispatch;
 mod hello;
 mod probe;
 mod sandbox;
+mod spawner;
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -23,8 +24,11 @@ use crate::sandbox::Sandbox;
 #[command(version)]
 struct Arguments {
     /// Serve the client that is handed over on this socket (a descriptor number)
-    #[arg(long, value_name = "FD", required_unless_present_any = ["probe", "probe_all", "check_sandbox"])]
+    #[arg(long, value_name = "FD", required_unless_present_any = ["probe", "probe_all", "check_sandbox", "spawner"])]
     socket: Option<RawFd>,
+    /// Start workers, with the other arguments, as asked on this socket (a descriptor number)
+    #[arg(long, value_name = "FD", conflicts_with = "socket")]
+    spawner: Option<RawFd>,
     /// Directory that may be written, for the vendor library's own caches
     #[arg(long, value_name = "DIR", required_unless_present_any = ["probe", "probe_all", "check_sandbox"])]
     cache: Option<PathBuf>,
@@ -111,14 +115,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("{}", sandbox::check::attempts(namespaces));
         return Ok(());
     }
-    let socket = arguments.socket.context("a worker needs a socket")?;
-    // SAFETY: fcntl on a number that is no descriptor fails, and does nothing else.
-    let is_open = unsafe { libc::fcntl(socket, libc::F_GETFD) } >= 0;
-    anyhow::ensure!(is_open, "there is no descriptor {socket}");
-    // SAFETY: the descriptor is open, and whoever started this process left it to us.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // Compilers and linkers that the vendor library starts are to know nothing of it.
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).context("keeping the socket")?;
+    if let Some(socket) = arguments.spawner {
+        return spawner::serve(&take(socket)?, &for_workers());
+    }
+    let socket = take(arguments.socket.context("a worker needs a socket")?)?;
     let served = sandbox
         .enter()
         .map_err(anyhow::Error::from)
@@ -128,6 +128,30 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let _ = hello::say(borrowed(&socket), &hello::Said::Error(format!("{error:#}")));
     }
     served
+}
+
+/// The descriptor that whoever started this process left open for it.
+fn take(socket: RawFd) -> anyhow::Result<OwnedFd> {
+    // SAFETY: fcntl on a number that is no descriptor fails, and does nothing else.
+    let is_open = unsafe { libc::fcntl(socket, libc::F_GETFD) } >= 0;
+    anyhow::ensure!(is_open, "there is no descriptor {socket}");
+    // SAFETY: the descriptor is open, and whoever started this process left it to us.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // Compilers and linkers that the vendor library starts are to know nothing of it.
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).context("keeping the socket")?;
+    Ok(socket)
+}
+
+/// A spawner's own arguments, less what makes it a spawner.
+fn for_workers() -> Vec<std::ffi::OsString> {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(at) = arguments
+        .iter()
+        .position(|argument| argument == "--spawner")
+    {
+        arguments.drain(at..(at + 2).min(arguments.len()));
+    }
+    arguments
 }
 
 fn borrowed(socket: &OwnedFd) -> BorrowedFd<'_> {

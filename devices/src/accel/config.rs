@@ -9,6 +9,8 @@ use weir_wire::function::Api;
 
 use super::arbiter::TenantEnd;
 use super::limits::Limits;
+use super::spawner::Spawner;
+use super::worker::Program;
 
 /// Bytes that a name has room for in the device's configuration space, without the zero that ends
 /// it.
@@ -49,6 +51,12 @@ pub struct AccelConfig {
     pub worker: PathBuf,
     /// Where workers keep what they have compiled.
     pub cache_dir: PathBuf,
+    /// Most bytes of host memory that one worker may allocate; `None` for no bound of its own.
+    pub worker_memory: Option<u64>,
+    /// Folder of the control group (version 2) that bounds all workers together, if there is one.
+    pub worker_cgroup: Option<PathBuf>,
+    /// Starts the workers; `None` to start one for this accelerator.
+    pub spawner: Option<Spawner>,
     /// Workers that are kept started before anybody needs them.
     pub spare_workers: usize,
     /// How long the mediator looks for work before it sleeps.
@@ -123,6 +131,15 @@ pub enum ConfigError {
 }
 
 impl AccelConfig {
+    /// Starts the process that starts the workers, for a program that will later not be able to.
+    ///
+    /// # Errors
+    /// The worker's program cannot be started.
+    pub fn start_spawner(&mut self) -> std::io::Result<()> {
+        self.spawner = Some(Spawner::start(&Program::of(self))?);
+        Ok(())
+    }
+
     /// An accelerator called `name` for the API `api` of `apis`, executed by the program `worker`;
     /// everything else at its default.
     pub fn new(
@@ -146,6 +163,9 @@ impl AccelConfig {
             arena_max: 4 * arena::DEFAULT_SIZE,
             worker: worker.into(),
             cache_dir: cache_dir.into(),
+            worker_memory: None,
+            worker_cgroup: None,
+            spawner: None,
             spare_workers: 1,
             polling: Polling::default(),
         }

@@ -22,6 +22,7 @@ use super::mediator::{Core, CreateError, Mediator, Transport};
 use super::meter::{AccelHandle, Tenant};
 use super::poller::{Token, Trigger};
 use super::protocol::{Create, Created, MAX_REQUEST, Request, Status, Submit};
+use super::spawner::Spawner;
 use super::worker::{Launch, Program};
 
 /// Messages taken from one connection before it is the next one's turn.
@@ -63,11 +64,11 @@ impl LocalServer {
     /// # Errors
     /// The configuration is wrong, the socket is there already, or the system lacks something.
     pub fn new(config: AccelConfig, path: impl Into<PathBuf>) -> Result<Self, LocalError> {
-        let program = Program {
-            worker: config.worker.clone(),
-            cache_dir: config.cache_dir.clone(),
+        let launch: Box<dyn Launch> = match &config.spawner {
+            Some(spawner) => Box::new(spawner.clone()),
+            None => Spawner::launcher(&Program::of(&config)),
         };
-        Self::with_workers(config, path.into(), Box::new(program))
+        Self::with_workers(config, path.into(), launch)
     }
 
     pub(super) fn with_workers(

@@ -16,6 +16,7 @@
 //! | `arbiter` | the one scheduler of an accelerator, for all its tenants |
 //! | `quota` | the tenant's device memory |
 //! | `worker` | processes: started ahead of need, given to one client, ended with it |
+//! | `spawner` | how they are started: by a process of its own |
 //!
 //! `config` says what an accelerator is to be, `protocol` how messages look, `window` where arenas
 //! lie; `poller` and `bell` are what the thread sleeps on.
@@ -38,6 +39,7 @@ mod objects;
 mod poller;
 mod protocol;
 mod quota;
+mod spawner;
 #[cfg(test)]
 mod tests;
 mod virtio;
@@ -51,4 +53,5 @@ pub use config::{
 pub use limits::Limits;
 pub use local::{LocalError, LocalServer};
 pub use meter::{AccelHandle, AccelStats, ClientState, ClientStats, Traffic};
+pub use spawner::Spawner;
 pub use virtio::Accel;

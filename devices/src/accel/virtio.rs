@@ -19,6 +19,7 @@ use super::poller::{Token, Trigger};
 use super::protocol::{
     Create, Created, MAX_REQUEST, Request, SUBMIT_SIZE, Status, Submit, VERSION,
 };
+use super::spawner::Spawner;
 use super::window::Places;
 use super::worker::{Launch, Program};
 use crate::pci::Window;
@@ -59,12 +60,12 @@ impl Accel {
         config: AccelConfig,
         window: Arc<dyn Window>,
     ) -> Result<(Self, AccelHandle), ConfigError> {
-        let (worker, cache_dir) = (config.worker.clone(), config.cache_dir.clone());
+        let (program, spawner) = (Program::of(&config), config.spawner.clone());
         let launch = move || -> Box<dyn Launch> {
-            Box::new(Program {
-                worker: worker.clone(),
-                cache_dir: cache_dir.clone(),
-            })
+            match &spawner {
+                Some(spawner) => Box::new(spawner.clone()),
+                None => Spawner::launcher(&program),
+            }
         };
         Self::with_workers(config, window, Box::new(launch))
     }

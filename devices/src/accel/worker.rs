@@ -10,22 +10,19 @@
 //! events. What it says back is words for the log.
 
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-    SocketType,
-};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::bell::Bell;
+use super::config::AccelConfig;
 use super::poller::{Poller, Token, Trigger};
 use super::quota::Quota;
 
@@ -52,103 +49,37 @@ pub(super) trait Launch: Send {
     fn launch(&mut self) -> io::Result<Box<dyn Process>>;
 }
 
-/// Starts the worker program.
-#[derive(Debug)]
+/// The worker's program, and what each worker may use.
+#[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) worker: PathBuf,
     pub(super) cache_dir: PathBuf,
+    /// Most bytes of host memory.
+    pub(super) memory: Option<u64>,
+    /// Folder of the control group that bounds all of a tenant's workers.
+    pub(super) cgroup: Option<PathBuf>,
 }
 
-impl Launch for Program {
-    fn launch(&mut self) -> io::Result<Box<dyn Process>> {
-        let (socket, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        let stderr = io::stderr().as_fd().try_clone_to_owned()?;
-        let number = theirs.as_raw_fd();
-        let mut command = Command::new(&self.worker);
-        command
-            .arg("--socket")
-            .arg(number.to_string())
-            .arg("--cache")
-            .arg(&self.cache_dir)
-            .stdin(Stdio::null())
-            .stdout(stderr.try_clone()?)
-            .stderr(stderr)
-            // Compilers start linkers: the group is ended as a whole.
-            .process_group(0);
-        // SAFETY: between fork and exec only this one system call is made, on a descriptor that is
-        // open, and nothing is allocated or locked. It keeps the descriptor across exec; doing so
-        // here rather than before the fork keeps it out of any other process.
-        unsafe {
-            command.pre_exec(move || {
-                let theirs = BorrowedFd::borrow_raw(number);
-                Ok(rustix::io::fcntl_setfd(
-                    theirs,
-                    rustix::io::FdFlags::empty(),
-                )?)
-            });
-        }
-        let mut child = command.spawn()?;
-        let pid = rustix::process::Pid::from_child(&child);
-        match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-            Ok(exited) => Ok(Box::new(Spawned {
-                child,
-                exited,
-                socket,
-                reaped: false,
-            })),
-            Err(error) => {
-                // Unseen it must not stay.
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error.into())
-            }
-        }
-    }
-}
-
-struct Spawned {
-    child: Child,
-    /// Whether its number may be somebody else's by now.
-    reaped: bool,
-    exited: OwnedFd,
-    socket: OwnedFd,
-}
-
-impl Process for Spawned {
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn exited(&self) -> BorrowedFd<'_> {
-        self.exited.as_fd()
-    }
-
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    fn kill(&mut self) {
-        if !self.reaped {
-            let leader = rustix::process::Pid::from_child(&self.child);
-            // Fails only where nobody is left. Until it is reaped, the number is nobody else's.
-            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+impl Program {
+    pub(super) fn of(config: &AccelConfig) -> Self {
+        Self {
+            worker: config.worker.clone(),
+            cache_dir: config.cache_dir.clone(),
+            memory: config.worker_memory,
+            cgroup: config.worker_cgroup.clone(),
         }
     }
 
-    fn reap(&mut self) -> String {
-        // What a worker started may outlive it.
-        self.kill();
-        self.reaped = true;
-        match self.child.try_wait() {
-            Ok(Some(status)) => status.to_string(),
-            Ok(None) => "it has not ended".into(),
-            Err(error) => error.to_string(),
+    /// Its arguments, but for what it is started for.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["--cache".into(), self.cache_dir.clone().into()];
+        if let Some(memory) = self.memory {
+            arguments.extend(["--memory".into(), memory.to_string().into()]);
         }
+        if let Some(cgroup) = &self.cgroup {
+            arguments.extend(["--cgroup".into(), cgroup.clone().into()]);
+        }
+        arguments
     }
 }
 

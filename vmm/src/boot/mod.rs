@@ -101,9 +101,21 @@ pub struct Loaded {
 
 /// Says what kind of kernel `path` is, by its first bytes.
 pub fn kernel_kind(path: &Path) -> Result<KernelKind, BootError> {
+    kind_of(&open(path)?, path)
+}
+
+/// Opens the kernel or initrd at `path`.
+pub fn open(path: &Path) -> Result<File, BootError> {
+    File::open(path).map_err(|source| BootError::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+fn kind_of(mut file: &File, path: &Path) -> Result<KernelKind, BootError> {
     let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(0x270).read_to_end(&mut start))
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(0x270).read_to_end(&mut start))
         .map_err(|source| BootError::Read {
             path: path.into(),
             source,
@@ -124,14 +136,17 @@ fn identify(start: &[u8]) -> Option<KernelKind> {
     (is_bzimage && has_entry_64).then_some(KernelKind::BzImage)
 }
 
-/// Loads the kernel at `path`.
-pub fn load_kernel(memory: &GuestMemory, path: &Path) -> Result<Loaded, BootError> {
-    let kind = kernel_kind(path)?;
+/// Loads the kernel in `file`, which is called `path`.
+pub fn load_kernel(
+    memory: &GuestMemory,
+    mut file: &File,
+    path: &Path,
+) -> Result<Loaded, BootError> {
+    let kind = kind_of(file, path)?;
     let read_error = |source| BootError::Read {
         path: path.into(),
         source,
     };
-    let mut file = File::open(path).map_err(read_error)?;
     file.seek(SeekFrom::Start(0)).map_err(read_error)?;
     let (place, high) = (
         GuestAddress(layout::KERNEL),
@@ -173,18 +188,19 @@ fn elf_header() -> setup_header {
     }
 }
 
-/// Loads the initrd at `path` as high as the kernel allows, and tells the kernel of it.
+/// Loads the initrd in `file`, which is called `path`, as high as the kernel allows, and tells the kernel of it.
 pub fn load_initrd(
     memory: &GuestMemory,
     memory_size: u64,
     kernel: &mut Loaded,
+    mut file: &File,
     path: &Path,
 ) -> Result<(), BootError> {
     let read_error = |source| BootError::Read {
         path: path.into(),
         source,
     };
-    let mut file = File::open(path).map_err(read_error)?;
+    file.seek(SeekFrom::Start(0)).map_err(read_error)?;
     let size = file.metadata().map_err(read_error)?.len();
     let low = layout::memory_ranges(memory_size).0;
     let highest = match kernel.header.initrd_addr_max {
@@ -301,7 +317,8 @@ pub(crate) mod tests {
     #[test]
     fn a_bzimage_is_loaded_where_it_need_not_move() {
         let memory = crate::memory::create(layout::MEMORY_MIN).unwrap();
-        let kernel = load_kernel(&memory, file(&bzimage_start()).path()).unwrap();
+        let kernel =
+            load_kernel(&memory, file(&bzimage_start()).as_file(), Path::new("k")).unwrap();
         assert_eq!(kernel.entry, layout::KERNEL + 0x200);
         assert_eq!(kernel.end, layout::KERNEL + 0x20_0000);
         check_fits(&kernel, layout::MEMORY_MIN).unwrap();
@@ -314,9 +331,17 @@ pub(crate) mod tests {
         assert_eq!(initrd_place(0x1000, 0x10000, 0xf001), None);
         assert_eq!(initrd_place(0x1000, 0x10000, 0x10001), None);
         let memory = crate::memory::create(layout::MEMORY_MIN).unwrap();
-        let mut kernel = load_kernel(&memory, file(&bzimage_start()).path()).unwrap();
+        let mut kernel =
+            load_kernel(&memory, file(&bzimage_start()).as_file(), Path::new("k")).unwrap();
         let initrd = file(b"initrd");
-        load_initrd(&memory, layout::MEMORY_MIN, &mut kernel, initrd.path()).unwrap();
+        load_initrd(
+            &memory,
+            layout::MEMORY_MIN,
+            &mut kernel,
+            initrd.as_file(),
+            initrd.path(),
+        )
+        .unwrap();
         let (image, size) = (kernel.header.ramdisk_image, kernel.header.ramdisk_size);
         assert_eq!((u64::from(image), size), (layout::MEMORY_MIN - 0x1000, 6));
     }
@@ -324,7 +349,8 @@ pub(crate) mod tests {
     #[test]
     fn a_command_line_beyond_the_kernels_limit_is_refused() {
         let memory = crate::memory::create(layout::MEMORY_MIN).unwrap();
-        let mut kernel = load_kernel(&memory, file(&bzimage_start()).path()).unwrap();
+        let mut kernel =
+            load_kernel(&memory, file(&bzimage_start()).as_file(), Path::new("k")).unwrap();
         load_command_line(&memory, &mut kernel, "0123456789abcdef").unwrap();
         let error = load_command_line(&memory, &mut kernel, "0123456789abcdef0").unwrap_err();
         assert!(matches!(error, BootError::CommandLine { len: 17, max: 16 }));

@@ -13,6 +13,7 @@ use crate::config::{self, Config, units};
 use crate::doctor::limits::host_memory;
 use crate::layout;
 use crate::run::{self, Options, RunError};
+use crate::sandbox::Level;
 use crate::spec::{DEFAULT_CMDLINE, DEFAULT_CPUS, DEFAULT_MEMORY, DiskSpec, VmSpec};
 use crate::supervisor::link::Link;
 
@@ -63,6 +64,9 @@ pub struct RunArgs {
     /// Where an accelerator's arbiter is
     #[arg(long, hide = true, value_name = "END")]
     arbiter: Vec<String>,
+    /// How far the machine's process is shut in
+    #[arg(long, value_enum, default_value_t)]
+    sandbox: Level,
     /// Standard input is the link to a supervisor
     #[arg(long, hide = true)]
     supervised: bool,
@@ -74,6 +78,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8, Failure> {
     let options = Options {
         grace: args.grace,
         no_reboot: args.no_reboot,
+        sandbox: args.sandbox,
     };
     let link = match args.supervised {
         true => Some(Link::from_stdin().map_err(|error| Failure::other(&error))?),

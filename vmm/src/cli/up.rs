@@ -18,6 +18,7 @@ use crate::arbiter::Arbiters;
 use crate::config::Config;
 use crate::doctor;
 use crate::kvm::vm;
+use crate::sandbox::Level;
 use crate::signals::EndSignals;
 use crate::status::VmStatus;
 use crate::supervisor::control::{Control, Fleet};
@@ -51,6 +52,9 @@ pub struct UpArgs {
     /// How long a guest gets to power off when it is told to
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     grace: Duration,
+    /// How far each machine's process is shut in
+    #[arg(long, value_enum, default_value_t)]
+    sandbox: Level,
     /// Show what the guests print, line by line behind their names
     #[arg(long)]
     consoles: bool,
@@ -94,6 +98,7 @@ pub(super) fn up(args: UpArgs) -> Result<u8, Failure> {
         folder: folder.clone(),
         grace: args.grace,
         consoles: args.consoles,
+        sandbox: args.sandbox,
     };
     let grants = config.grants().map(|(_, grant)| grant);
     let arbiters = Arbiters::start(grants).map_err(failed)?;

@@ -15,6 +15,7 @@ use super::{KvmError, cpuid, msr};
 use crate::boot::registers;
 use crate::end::{End, Ending};
 use crate::platform::Platform;
+use crate::sandbox;
 
 /// Makes processor `id` of `count`. Processor 0 starts at `entry`; the others wait for it.
 pub fn create(vm: &Vm, id: u32, count: u32, entry: u64) -> Result<VcpuFd, KvmError> {
@@ -60,6 +61,9 @@ impl Processors {
                 .name(format!("cpu{id}"))
                 .spawn(move || {
                     let _guard = EndOnPanic(&end);
+                    if let Err(error) = sandbox::enter_processor() {
+                        return end.set(Ending::Failed(crate::cli::chain(&error)));
+                    }
                     run(id, vcpu, &stop, &platform, &end);
                 })?;
             processors.threads.push(thread);

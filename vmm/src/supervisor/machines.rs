@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::link::read_line;
 use super::protocol::{FromVm, ToVm};
 use crate::arbiter::Places;
+use crate::sandbox::Level;
 use crate::spec::{AcceleratorSpec, TenantSpec, VmSpec};
 use weir_devices::accel::AccelStats;
 
@@ -38,6 +39,8 @@ pub struct Launch {
     pub grace: Duration,
     /// Whether what a guest prints is told as well.
     pub consoles: bool,
+    /// How far their processes are shut in.
+    pub sandbox: Level,
 }
 
 /// What a machine's user is told.
@@ -523,12 +526,14 @@ fn command(spec: &Member, launch: &Launch) -> Command {
         Kind::Vm => command
             .args(["run", "--supervised", "--config"])
             .arg(&launch.config)
-            .args(["--vm", &spec.name, "--grace", &grace]),
+            .args(["--vm", &spec.name, "--grace", &grace])
+            .args(["--sandbox", launch.sandbox.name()]),
         Kind::Local => command
             .args(["mediate", "--config"])
             .arg(&launch.config)
             .args(["--tenant", &spec.name, "--folder"])
-            .arg(&launch.folder),
+            .arg(&launch.folder)
+            .args(["--sandbox", launch.sandbox.name()]),
     };
     command
 }

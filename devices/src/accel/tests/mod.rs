@@ -6,7 +6,6 @@ mod client;
 mod flight;
 mod local;
 mod objects;
-mod program;
 mod quota;
 mod toy;
 mod virtio;

@@ -84,21 +84,53 @@ impl Block {
         id: &str,
         event_loop: EventLoop,
     ) -> Result<Self, Error> {
+        Self::new(
+            Self::open_image(path, read_only)?,
+            path,
+            read_only,
+            id,
+            event_loop,
+        )
+    }
+
+    /// Opens the image at `path`, and locks it against other uses that do not go with this one.
+    ///
+    /// # Errors
+    /// The image cannot be opened, or is in use.
+    pub fn open_image(path: &Path, read_only: bool) -> Result<File, Error> {
         let open_error = |source| Error::Open {
             path: path.to_owned(),
             source,
         };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(!read_only)
             .open(path)
             .map_err(open_error)?;
-        lock(&file, read_only).map_err(|error| match error {
-            TryLockError::WouldBlock => Error::InUse {
+        match lock(&file, read_only) {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse {
                 path: path.to_owned(),
-            },
-            TryLockError::Error(source) => open_error(source),
-        })?;
+            }),
+            Err(TryLockError::Error(source)) => Err(open_error(source)),
+        }
+    }
+
+    /// A disk of the image in `file`, from [`open_image`](Self::open_image), which is called `path`.
+    ///
+    /// # Errors
+    /// The image does not consist of whole sectors.
+    pub fn new(
+        mut file: File,
+        path: &Path,
+        read_only: bool,
+        id: &str,
+        event_loop: EventLoop,
+    ) -> Result<Self, Error> {
+        let open_error = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
         // By seeking, since the metadata of a block device says nothing of its size.
         let size = file.seek(SeekFrom::End(0)).map_err(open_error)?;
         if size == 0 || !size.is_multiple_of(SECTOR) {
