@@ -12,7 +12,7 @@ use crate::config::{Config, units};
 use crate::local::environment;
 use crate::local::folder::Folder;
 use crate::local::program::{self, Program};
-use crate::local::server::{self, Place, Server};
+use crate::local::server::{self, Place, Privileges, Server};
 use crate::signals::EndSignals;
 use crate::spec::{AcceleratorSpec, TenantSpec};
 use crate::status::VmState;
@@ -81,7 +81,7 @@ pub(super) fn exec(args: ExecArgs) -> Result<u8, Failure> {
     let (places, server) = match served(&args, &tenant) {
         Some(places) => (places, None),
         None => {
-            let server = Server::start(&tenant, folder.path());
+            let server = Server::start(&tenant, folder.path(), Privileges::Keep);
             let server = server.map_err(|error| Failure::other(&error))?;
             (server::places(&tenant, folder.path()), Some(server))
         }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,7 +12,9 @@ use super::Failure;
 use crate::arbiter;
 use crate::config::Config;
 use crate::devices;
-use crate::local::server::Server;
+use crate::end::End;
+use crate::local::server::{Privileges, Server};
+use crate::sandbox::{self, Level};
 use crate::signals::EndSignals;
 use crate::supervisor::link::Link;
 use crate::supervisor::protocol::{FromVm, ToVm};
@@ -28,6 +31,9 @@ pub struct MediateArgs {
     /// Where an accelerator's arbiter is
     #[arg(long, value_name = "END")]
     arbiter: Vec<String>,
+    /// How far its process is shut in
+    #[arg(long, value_enum, default_value_t)]
+    sandbox: Level,
     /// Where its sockets go
     #[arg(long, value_name = "FOLDER")]
     folder: PathBuf,
@@ -41,15 +47,21 @@ pub(super) fn mediate(args: MediateArgs) -> Result<u8, Failure> {
     let tenant = config.tenant(&args.tenant);
     let tenant = tenant.map_err(|error| Failure::usage(&error))?;
     let signals = EndSignals::collect().map_err(|error| Failure::other(&error))?;
-    let server = Server::start(tenant, &args.folder).map_err(|error| Failure::other(&error))?;
+    let server = Server::start(tenant, &args.folder, Privileges::GiveUp)
+        .map_err(|error| Failure::other(&error))?;
     let handles: Vec<AccelHandle> = server.handles().collect();
+    let end = Arc::new(End::new().map_err(|error| Failure::other(&error))?);
+    sandbox::enter_mediator(&end, args.sandbox).map_err(|error| Failure::other(&error))?;
     tell(&mut link, &FromVm::Running);
-    while !link.closed() && !signals.take() {
+    while !link.closed() && !signals.take() && sandbox::violation().is_none() {
         // SAFETY: the descriptor is open as long as the link, which outlives this borrow.
         let from_link = unsafe { BorrowedFd::borrow_raw(link.as_raw_fd()) };
+        // SAFETY: likewise, of the event.
+        let from_sandbox = unsafe { BorrowedFd::borrow_raw(end.event().as_raw_fd()) };
         let mut sources = [
             PollFd::from_borrowed_fd(from_link, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(from_sandbox, PollFlags::IN),
         ];
         // An interrupted or failed wait only means one look more.
         let _ = poll(&mut sources, None);
@@ -76,13 +88,17 @@ pub(super) fn mediate(args: MediateArgs) -> Result<u8, Failure> {
     }
     drop(server);
     let accelerators = stats(&handles);
-    let message = "its programs were ended".into();
+    let violation = sandbox::violation();
+    let message = match &violation {
+        Some(ending) => ending.sentence(),
+        None => "its programs were ended".into(),
+    };
     let ended = FromVm::Ended {
         message,
         accelerators,
     };
     tell(&mut link, &ended);
-    Ok(0)
+    Ok(violation.map_or(0, |ending| ending.status()))
 }
 
 fn stats(handles: &[AccelHandle]) -> Vec<AccelStats> {

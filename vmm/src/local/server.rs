@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use weir_devices::accel::{AccelHandle, LocalError, LocalServer};
+use weir_devices::accel::{AccelConfig, AccelHandle, LocalError, LocalServer};
 
 use crate::devices;
+use crate::sandbox::{self, SandboxError};
 use crate::spec::{AcceleratorSpec, TenantSpec};
 use crate::supervisor::state;
 
@@ -15,6 +16,9 @@ pub enum ServeError {
     /// There is no place for the worker's program or for what workers compile.
     #[error("looking for the worker's program, or making a folder for what workers compile")]
     Files(#[from] std::io::Error),
+    /// Privileges cannot be given up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The mediator cannot be had.
     #[error("accelerator `{name}`")]
     Accelerator {
@@ -35,6 +39,15 @@ pub struct Place {
     pub socket: PathBuf,
 }
 
+/// What becomes of the process's privileges when mediators start in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// It is there for nothing else.
+    GiveUp,
+    /// The user's program starts from it.
+    Keep,
+}
+
 /// The mediators of one tenant. Dropping it ends all of its clients.
 pub struct Server {
     accelerators: Vec<LocalServer>,
@@ -45,20 +58,32 @@ impl Server {
     ///
     /// # Errors
     /// A socket or the mediator's parts cannot be had.
-    pub fn start(tenant: &TenantSpec, folder: &Path) -> Result<Self, ServeError> {
-        let serve = |grant: &AcceleratorSpec| {
+    pub fn start(
+        tenant: &TenantSpec,
+        folder: &Path,
+        privileges: Privileges,
+    ) -> Result<Self, ServeError> {
+        // All that starts programs, or needs privileges, first: the mediators' threads do neither.
+        let configs = tenant.accelerators.iter().map(|grant| {
             let config = devices::accel_config(grant, &tenant.name)?;
-            let socket = state::tenant_socket(folder, &tenant.name, &grant.name);
+            Ok((
+                config,
+                state::tenant_socket(folder, &tenant.name, &grant.name),
+            ))
+        });
+        let configs = configs.collect::<Result<Vec<_>, ServeError>>()?;
+        if privileges == Privileges::GiveUp {
+            sandbox::give_up()?;
+        }
+        let serve = |(config, socket): (AccelConfig, PathBuf)| {
             // The folder is this user's alone and has one owner at a time: what lies there is dead.
             let _ = std::fs::remove_file(&socket);
-            LocalServer::new(config, socket).map_err(|source| ServeError::Accelerator {
-                name: grant.name.clone(),
-                source,
-            })
+            let name = config.name.clone();
+            LocalServer::new(config, socket)
+                .map_err(|source| ServeError::Accelerator { name, source })
         };
-        let accelerators = tenant.accelerators.iter().map(serve);
         Ok(Self {
-            accelerators: accelerators.collect::<Result<_, _>>()?,
+            accelerators: configs.into_iter().map(serve).collect::<Result<_, _>>()?,
         })
     }
 

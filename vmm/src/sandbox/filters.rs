@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use libc::c_long;
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter,
+    TargetArch, apply_filter, apply_filter_all_threads,
 };
 
 use super::SandboxError;
@@ -20,6 +20,8 @@ pub enum Class {
     Main,
     /// Runs a processor; activates devices, by which it starts mediators.
     Processor,
+    /// Serves a local tenant: all threads of its process.
+    Mediator,
 }
 
 /// What every thread needs: memory, other threads, time, events, and the files that are open.
@@ -95,6 +97,14 @@ const MAIN: &[c_long] = &[
     libc::SYS_timerfd_gettime,
 ];
 
+/// What a local tenant's mediator needs: programs that connect, and its socket's end.
+const MEDIATOR: &[c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_getsockopt,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+];
+
 /// What libraries try by the way, and do without: not made, and no reason to end.
 const REFUSED: &[c_long] = &[
     libc::SYS_access,
@@ -120,33 +130,45 @@ const REQUESTS: &[u64] = &[
 const KVM_TYPE: u64 = 0xae00;
 const TYPE_MASK: u64 = 0xff00;
 
+/// What a thread may ask `prctl` for: a name; no new privileges, before a shorter list of system
+/// calls; a name for memory, as newer allocators do; and what the kernel told the process at its
+/// start (`PR_GET_AUXV`).
+const CONTROLS: &[u64] = &[
+    libc::PR_SET_NAME as u64,
+    libc::PR_SET_NO_NEW_PRIVS as u64,
+    0x5356_4d41,
+    0x4155_5856,
+];
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-/// Restricts this thread and those that it will start.
+/// Restricts this process, or, for a processor, this thread; and all threads that it will start.
 pub fn apply(class: Class) -> Result<(), SandboxError> {
+    let everybody = class != Class::Processor;
     // clone3's flags are behind a pointer, where no filter sees them; without it, libc uses clone().
     // openat and the like fail quietly. Each filter lets pass what another answers.
     let absent = |calls: &[c_long], error: i32| -> Result<(), SandboxError> {
         let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
-        install(
-            rules,
-            SeccompAction::Allow,
-            SeccompAction::Errno(error as u32),
-        )
+        let answer = SeccompAction::Errno(error as u32);
+        install(everybody, rules, SeccompAction::Allow, answer)
     };
-    if class == Class::Main {
+    if class != Class::Processor {
         absent(&[libc::SYS_clone3], libc::ENOSYS)?;
         absent(REFUSED, libc::EACCES)?;
     }
-    install(rules(class)?, SeccompAction::Trap, SeccompAction::Allow)
+    let rules = rules(class)?;
+    install(everybody, rules, SeccompAction::Trap, SeccompAction::Allow)
 }
 
 fn rules(class: Class) -> Result<Rules, SandboxError> {
     let always = COMMON.iter().chain(REFUSED).chain([&libc::SYS_clone3]);
     let mut rules: Rules = always.map(|call| (*call, Vec::new())).collect();
-    if class == Class::Main {
-        rules.extend(MAIN.iter().map(|call| (*call, Vec::new())));
-    }
+    let more = match class {
+        Class::Main => MAIN,
+        Class::Processor => &[],
+        Class::Mediator => MEDIATOR,
+    };
+    rules.extend(more.iter().map(|call| (*call, Vec::new())));
     // All that is looked at are 32-bit values, of which the kernel ignores the upper half, or flags
     // of which only the lower half has a meaning.
     let one = |index, op, value| -> Result<SeccompRule, SandboxError> {
@@ -165,16 +187,16 @@ fn rules(class: Class) -> Result<Rules, SandboxError> {
     // Signals to threads of this process.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![one(0, SeccompCmpOp::Eq, own)?]);
-    let name = libc::PR_SET_NAME as u64;
-    let mut controls = vec![one(0, SeccompCmpOp::Eq, name)?];
-    // Installing one's own, shorter list.
-    let seccomp = libc::PR_SET_NO_NEW_PRIVS as u64;
-    controls.push(one(0, SeccompCmpOp::Eq, seccomp)?);
-    // The allocator names its memory.
-    controls.push(one(0, SeccompCmpOp::Eq, 0x5356_4d41)?);
+    let controls = CONTROLS
+        .iter()
+        .map(|control| one(0, SeccompCmpOp::Eq, *control));
+    let controls = controls.collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_prctl, controls);
-    let mut requests = vec![one(1, SeccompCmpOp::MaskedEq(TYPE_MASK), KVM_TYPE)?];
-    if class == Class::Main {
+    let mut requests = Vec::new();
+    if class != Class::Mediator {
+        requests.push(one(1, SeccompCmpOp::MaskedEq(TYPE_MASK), KVM_TYPE)?);
+    }
+    if class != Class::Processor {
         for request in REQUESTS {
             requests.push(one(1, SeccompCmpOp::Eq, *request)?);
         }
@@ -184,12 +206,16 @@ fn rules(class: Class) -> Result<Rules, SandboxError> {
 }
 
 fn install(
+    everybody: bool,
     rules: Rules,
     others: SeccompAction,
     matching: SeccompAction,
 ) -> Result<(), SandboxError> {
     let filter = SeccompFilter::new(rules, others, matching, TargetArch::x86_64)?;
     let program: seccompiler::BpfProgram = filter.try_into()?;
-    apply_filter(&program)?;
+    match everybody {
+        true => apply_filter_all_threads(&program)?,
+        false => apply_filter(&program)?,
+    }
     Ok(())
 }

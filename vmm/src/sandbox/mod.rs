@@ -16,7 +16,7 @@ pub mod jail;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use thiserror::Error;
 
@@ -88,6 +88,8 @@ fn done(result: libc::c_long) -> io::Result<()> {
 
 /// The first system call that was not allowed, plus one; 0 if there was none.
 static VIOLATION: AtomicI32 = AtomicI32::new(0);
+/// Its first argument.
+static ARGUMENT: AtomicI64 = AtomicI64::new(0);
 /// Descriptor of the event that wakes whoever looks for the machine's end.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
@@ -96,11 +98,30 @@ pub fn violation() -> Option<Ending> {
     match VIOLATION.load(Ordering::Acquire) {
         0 => None,
         number => Some(Ending::Failed(format!(
-            "the machine's process made system call {}, which its sandbox forbids: a bug of Weir, \
-             or a guest's attack on it",
-            number - 1
+            "the process made system call {} ({:#x}, …), which its sandbox forbids: a bug of Weir, \
+             or an attack on it",
+            number - 1,
+            ARGUMENT.load(Ordering::Relaxed)
         ))),
     }
+}
+
+/// Shuts a mediator's process in, all of whose threads run, and wakes `end` when it makes a call that
+/// it may not make. [`give_up`] went before.
+pub fn enter_mediator(end: &Arc<End>, level: Level) -> Result<(), SandboxError> {
+    if level == Level::Off {
+        log::warn!("the mediator's process is not shut in");
+        return Ok(());
+    }
+    catch_violations(end)?;
+    filters::apply(filters::Class::Mediator)
+}
+
+/// Gives up all privileges, for this thread and those that it will start.
+pub fn give_up() -> Result<(), SandboxError> {
+    drop_capabilities()?;
+    let none = rustix::thread::set_no_new_privs(true);
+    step("forbidding new privileges", none)
 }
 
 /// Shuts this process in, which has one thread. Threads that it starts are shut in as it is.
@@ -120,9 +141,7 @@ pub fn enter(end: &Arc<End>, level: Level) -> Result<(), SandboxError> {
             ),
         },
     }
-    drop_capabilities()?;
-    let none = rustix::thread::set_no_new_privs(true);
-    step("forbidding new privileges", none)?;
+    give_up()?;
     catch_violations(end)?;
     filters::apply(filters::Class::Main)
 }
@@ -179,13 +198,16 @@ extern "C" fn on_violation(_: libc::c_int, info: *mut libc::siginfo_t, context: 
     }
     // SAFETY: for SIGSYS the kernel has filled `info` in this form, and it is longer than that.
     let number = unsafe { (*info.cast::<SystemCall>()).number };
-    let _ = VIOLATION.compare_exchange(0, number + 1, Ordering::AcqRel, Ordering::Relaxed);
     let one = 1u64;
-    // SAFETY: writes eight bytes of a variable that lives; and the kernel has given the handler the
-    // interrupted thread's registers, of which this is the call's answer.
+    // SAFETY: the kernel has given the handler the interrupted thread's registers, of which these are
+    // the call's first argument and its answer; and eight bytes of a variable that lives are written.
     unsafe {
+        let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        if VIOLATION.load(Ordering::Acquire) == 0 {
+            ARGUMENT.store(registers[libc::REG_RDI as usize], Ordering::Relaxed);
+            VIOLATION.store(number + 1, Ordering::Release);
+        }
         libc::write(WAKE.load(Ordering::Acquire), (&raw const one).cast(), 8);
-        let context = &mut *context.cast::<libc::ucontext_t>();
-        context.uc_mcontext.gregs[libc::REG_RAX as usize] = -i64::from(libc::EPERM);
+        registers[libc::REG_RAX as usize] = -i64::from(libc::EPERM);
     }
 }
