@@ -15,6 +15,7 @@ use weir_devices::virtio::{self, Memory, VirtioDevice};
 use crate::accelerators;
 use crate::arbiter;
 use crate::cache;
+use crate::doctor::limits::host_memory;
 use crate::kvm::doorbells::KvmDoorbells;
 use crate::kvm::interrupts::Routing;
 use crate::kvm::vm::Vm;
@@ -127,6 +128,15 @@ fn window_size(room: Range<u64>, count: usize) -> u64 {
     WINDOW_MAX.min(fits)
 }
 
+/// Host memory that one worker may allocate where the host has `host` bytes: what the tenant may have
+/// on the device, which on a processor is host memory, with room for a compiler; and not so little
+/// that a quota could not be raised while the tenant runs.
+fn worker_memory(quota: Option<u64>, host: u64) -> u64 {
+    const COMPILER: u64 = 4 << 30;
+    let wanted = quota.unwrap_or(host).saturating_add(COMPILER);
+    wanted.max(host / 2).min(host)
+}
+
 /// What the mediator is to know of the accelerator that `grant` describes, for `tenant`; the process
 /// that starts its workers is started.
 ///
@@ -146,6 +156,7 @@ pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<Ac
     if let Some(end) = arbiter::end(&grant.name) {
         config.sharing = Sharing::With(end);
     }
+    config.worker_memory = Some(worker_memory(grant.memory, host_memory()?));
     config.start_spawner()?;
     Ok(config)
 }
@@ -201,4 +212,18 @@ fn on_pci(
         })?;
     let transport = VirtioPci::new(device, msix, doorbells.clone(), memory.clone())?;
     Ok(Box::new(transport))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_never_gets_more_memory_than_there_is() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(worker_memory(None, 16 * GIB), 16 * GIB);
+        assert_eq!(worker_memory(Some(GIB), 16 * GIB), 8 * GIB);
+        assert_eq!(worker_memory(Some(8 * GIB), 16 * GIB), 12 * GIB);
+        assert_eq!(worker_memory(Some(100 * GIB), 16 * GIB), 16 * GIB);
+    }
 }

@@ -78,7 +78,10 @@ fn main() -> ExitCode {
         eprintln!("weir-worker: starting anew with a clean environment: {error}");
         return ExitCode::FAILURE;
     }
-    env_logger::init();
+    let environment = env_logger::Env::new().filter_or("WEIR_LOG", "warn");
+    env_logger::Builder::from_env(environment)
+        .format_timestamp(None)
+        .init();
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod chaos;
 mod commands;
 mod cpio;
 mod guests;
@@ -61,6 +62,8 @@ enum Command {
     /// with --short; recordings and plots are left in target/fairness. The machine should do nothing
     /// else meanwhile.
     Fairness(commands::fairness::Args),
+    /// Kill processes at random under load, and see that the others go on and nothing is left.
+    Chaos(commands::chaos::Args),
     /// Build the Debian package that installs module and OpenCL driver in a guest, and print its path.
     Package(commands::package::Args),
     /// Run a command on the working tree inside the rig, a machine with a real KVM.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::main(args),
         Command::Conformance(args) => commands::conformance::main(args),
         Command::Fairness(args) => commands::fairness::main(args),
+        Command::Chaos(args) => commands::chaos::main(args),
         Command::Test(args) => commands::test::main(args),
         Command::Package(args) => commands::package::main(args),
         Command::Rig(args) => commands::rig::main(args),

@@ -3,6 +3,7 @@
 mod kvm;
 pub mod limits;
 mod opencl;
+mod sandbox;
 
 use clap::Args;
 use serde::Serialize;
@@ -97,6 +98,7 @@ pub fn doctor(args: &DoctorArgs) -> u8 {
         .into_iter()
         .chain(opencl_findings)
         .chain([worker()])
+        .chain(sandbox::examine())
         .chain(limits::examine())
         .collect();
     match args.json {

@@ -19,6 +19,7 @@ const KEPT: &[&str] = &[
     "PATH",
     "RUST_BACKTRACE",
     "RUST_LOG",
+    "WEIR_LOG",
 ];
 
 /// Beginnings of names of variables that are kept as well.

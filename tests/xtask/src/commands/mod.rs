@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod conformance;
+pub mod chaos;
 pub mod demo;
 pub mod fairness;
 pub mod host;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::commands::setup;
+use crate::commands::{chaos, setup};
 use crate::guests;
 use crate::layout::Layout;
 use crate::process;
@@ -27,6 +27,9 @@ pub struct Args {
 
 /// Time for all tests with real guests; the rig is slow.
 const GUEST_TESTS: Duration = Duration::from_secs(50 * 60);
+
+/// Where the short form of `cargo xtask chaos` begins.
+const SEED: u64 = 20;
 
 /// How many rigs are tried if one breaks down.
 const RIGS: u32 = 3;
@@ -109,6 +112,11 @@ pub fn main(args: Args) -> Result<ExitCode> {
             Ok(())
         },
     );
+    if args.guest.is_none() && product.is_some() {
+        let what = "processes killed at random, the others go on (cargo xtask chaos)";
+        // Always the same choices: what fails here fails again.
+        tally.check(what, || chaos::run(&layout, chaos::SHORT, SEED).map(drop));
+    }
     match product {
         Some(product) => guest_tests(&layout, &product, args.guest.as_deref(), &mut tally)?,
         None => progress::step("no tests with guests: there is nothing to run"),
