@@ -119,12 +119,12 @@ const REFUSED: &[c_long] = &[
 /// Requests on KVM's and other descriptors that every thread may make: their type is KVM's, or they
 /// are of these.
 const REQUESTS: &[u64] = &[
-    libc::TCGETS as u64,
-    libc::TCSETS as u64,
-    libc::TCSETSW as u64,
-    libc::TCSETSF as u64,
-    libc::TIOCGWINSZ as u64,
-    libc::FIONBIO as u64,
+    libc::TCGETS,
+    libc::TCSETS,
+    libc::TCSETSW,
+    libc::TCSETSF,
+    libc::TIOCGWINSZ,
+    libc::FIONBIO,
 ];
 /// Type of KVM's requests, and where a request has it.
 const KVM_TYPE: u64 = 0xae00;
