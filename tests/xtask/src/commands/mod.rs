@@ -1,8 +1,8 @@
 //! The subcommands: one file each, with its arguments and its `main`.
 
 pub mod bench;
-pub mod conformance;
 pub mod chaos;
+pub mod conformance;
 pub mod demo;
 pub mod fairness;
 pub mod host;
