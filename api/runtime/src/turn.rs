@@ -392,9 +392,9 @@ impl<'a> Turn<'a> {
 
     /// A place that holds `pointer`.
     pub fn place(&mut self, pointer: *mut c_void) -> Result<*const c_void, Refused> {
-        let place: *mut *mut c_void = self.scratch.take(8).cast();
+        let place: *mut usize = self.scratch.take(size_of::<usize>()).cast();
         // SAFETY: `take` gave eight bytes.
-        unsafe { place.write(pointer) };
+        unsafe { place.write(pointer.expose_provenance()) };
         Ok(place.cast_const().cast())
     }
 
