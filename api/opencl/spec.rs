@@ -651,7 +651,7 @@ unsafe extern "C" {
         #[arg(len(1), optional)] num_devices: *mut cl_uint,
     ) -> cl_int;
 
-    #[call(cached, by_hand(worker))]
+    #[call(cached(param_name != CL_DEVICE_REFERENCE_COUNT), by_hand(worker))]
     fn clGetDeviceInfo(
         device: cl_device_id,
         param_name: cl_device_info,
@@ -1400,19 +1400,18 @@ unsafe extern "C" {
 
     // cl_ext_device_fission
 
-    #[unsupported(CL_DEVICE_PARTITION_FAILED)]
     fn clCreateSubDevicesEXT(
         in_device: cl_device_id,
-        partition_properties: *const cl_device_partition_property_ext,
+        #[properties] partition_properties: *const cl_device_partition_property_ext,
         num_entries: cl_uint,
-        out_devices: *mut cl_device_id,
-        num_devices: *mut cl_uint,
+        #[arg(new(parent = in_device), len(num_entries), optional)] out_devices: *mut cl_device_id,
+        #[arg(len(1), optional)] num_devices: *mut cl_uint,
     ) -> cl_int;
 
-    #[unsupported]
+    #[call(queued, retains(device))]
     fn clRetainDeviceEXT(device: cl_device_id) -> cl_int;
 
-    #[unsupported]
+    #[call(queued, releases(device))]
     fn clReleaseDeviceEXT(device: cl_device_id) -> cl_int;
 
     // cl_khr_gl_event
@@ -1426,19 +1425,18 @@ unsafe extern "C" {
 
     // OpenCL 1.2
 
-    #[unsupported(CL_DEVICE_PARTITION_FAILED)]
     fn clCreateSubDevices(
         in_device: cl_device_id,
-        partition_properties: *const cl_device_partition_property,
+        #[properties] partition_properties: *const cl_device_partition_property,
         num_entries: cl_uint,
-        out_devices: *mut cl_device_id,
-        num_devices: *mut cl_uint,
+        #[arg(new(parent = in_device), len(num_entries), optional)] out_devices: *mut cl_device_id,
+        #[arg(len(1), optional)] num_devices: *mut cl_uint,
     ) -> cl_int;
 
-    #[local]
+    #[call(queued, retains(device))]
     fn clRetainDevice(device: cl_device_id) -> cl_int;
 
-    #[local]
+    #[call(queued, releases(device))]
     fn clReleaseDevice(device: cl_device_id) -> cl_int;
 
     #[call(
@@ -1815,15 +1813,17 @@ unsafe extern "C" {
         event: *mut cl_event,
     ) -> cl_int;
 
-    #[unsupported]
+    // The host's timer is the vendor's on the real host, in both: they belong together.
     fn clGetDeviceAndHostTimer(
         device: cl_device_id,
-        device_timestamp: *mut cl_ulong,
-        host_timestamp: *mut cl_ulong,
+        #[len(1)] device_timestamp: *mut cl_ulong,
+        #[len(1)] host_timestamp: *mut cl_ulong,
     ) -> cl_int;
 
-    #[unsupported]
-    fn clGetHostTimer(device: cl_device_id, host_timestamp: *mut cl_ulong) -> cl_int;
+    fn clGetHostTimer(
+        device: cl_device_id,
+        #[len(1)] host_timestamp: *mut cl_ulong,
+    ) -> cl_int;
 
     #[cached]
     fn clGetKernelSubGroupInfo(
@@ -1837,7 +1837,6 @@ unsafe extern "C" {
         param_value_size_ret: *mut usize,
     ) -> cl_int;
 
-    #[unsupported]
     fn clSetDefaultDeviceCommandQueue(
         context: cl_context,
         device: cl_device_id,

@@ -25,6 +25,9 @@ use crate::tracker::{Outstanding, Waits, write_failed};
 /// Largest input that is copied before it is looked at (sources, binaries, options).
 const MAX_COPIED: u64 = 64 << 20;
 
+/// Bytes of zeros after a property list.
+const LIST_ENDS: usize = 16;
+
 /// What a call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -233,12 +236,15 @@ impl<'a> Turn<'a> {
     }
 
     /// The property list at `word`, in which the value of each key in `keys` is a handle of the kind
-    /// that stands beside it; null for none.
+    /// that stands beside it; null for none. More zeros than one follow it: the value of some keys is
+    /// a list, whose own zero may have been taken for the last key.
     pub fn properties(&mut self, word: usize, keys: &[(u64, usize)]) -> Result<*mut u64, Refused> {
         let Some(bytes) = self.inline(word)? else {
             return Ok(std::ptr::null_mut());
         };
-        let out: *mut u64 = self.scratch.take(bytes.len()).cast();
+        let out: *mut u64 = self.scratch.take(bytes.len() + LIST_ENDS).cast();
+        // SAFETY: `take` gave room for as many bytes more than the list has.
+        unsafe { out.byte_add(bytes.len()).write_bytes(0, LIST_ENDS / 8) };
         let mut last_key = None;
         for (index, value) in bytes.as_chunks::<8>().0.iter().enumerate() {
             let mut value = u64::from_le_bytes(*value);

@@ -194,7 +194,7 @@ pub struct Function {
     pub keeps: Option<Expression>,
     /// Whether its answer never changes for the same scalars, handles and input bytes, so that the
     /// guest may keep it.
-    pub cached: bool,
+    pub cached: Condition,
     /// How it goes in pieces, where the arena could not hold the whole of its bulk data.
     pub split: Option<Split>,
     /// Whether it makes the device work.

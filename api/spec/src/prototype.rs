@@ -277,7 +277,7 @@ impl Names<'_> {
             holds: None,
             too_large: None,
             keeps: None,
-            cached: false,
+            cached: Condition::Never,
             split: None,
             device_time: false,
             folds: None,
@@ -419,7 +419,7 @@ impl Names<'_> {
             "keeps" => function.keeps = Some(self.expression(attribute)?),
             "folds" => function.folds = Some(self.fold(attribute)?),
             "split" => function.split = Some(self.split(attribute)?),
-            "cached" => function.cached = self.plain(attribute)?,
+            "cached" => function.cached = self.condition(attribute)?,
             "submits" => function.submits = self.plain(attribute)?,
             "device_time" => function.device_time = self.plain(attribute)?,
             "retains" => {

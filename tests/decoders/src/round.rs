@@ -52,7 +52,7 @@ pub fn round(
         Ok(_) => Duration::from_secs(10),
         Err(_) => Duration::from_millis(50),
     };
-    let seen = match mediator::outcome(!function.cached, patience) {
+    let seen = match mediator::outcome(!values::is_cached(function), patience) {
         Err(Failed::NotSent) if result.is_err() => return Ok(false),
         Err(failed) => return Err(format!("{failed:?}; the guest has {result:?}")),
         Ok(seen) => seen,
@@ -95,7 +95,7 @@ fn check(
             other => Err(format!("{other:?} instead of {wanted:?}")),
         };
     }
-    if !seen && !function.cached {
+    if !seen && !values::is_cached(function) {
         return Err("the vendor was not called".to_owned());
     }
     let value = result.map_err(|Code(code)| format!("it fails with {code}"))?;

@@ -24,6 +24,11 @@ pub const KEPT: u64 = 3 << 8 | 4;
 /// What memory holds that nobody has written.
 const UNTOUCHED: u8 = 0xee;
 
+/// Whether answers of `function` may be kept.
+pub fn is_cached(function: &Function) -> bool {
+    !matches!(function.cached, weir_spec::model::Condition::Never)
+}
+
 /// What the vendor must see in place of one argument, and what it does with it.
 #[derive(Clone, Debug)]
 pub enum Seen {
@@ -268,7 +273,7 @@ impl<'a, 'b> Maker<'a, 'b> {
         self.call.returns = match (self.function.new, &self.function.failure) {
             (Some(_), _) => self.pointer(),
             (None, Failure::Beside { .. }) => {
-                let number = match self.function.cached {
+                let number = match is_cached(self.function) {
                     true => 7, // what is kept must be the answer to another call as well
                     false => self.source.number(),
                 };
@@ -294,7 +299,7 @@ impl<'a, 'b> Maker<'a, 'b> {
             false => self.bytes(index, len)?,
         };
         let number = match bytes {
-            0..=8 if self.function.cached => 13 * index as u64 + 5,
+            0..=8 if is_cached(self.function) => 13 * index as u64 + 5,
             0..=8 => self.source.below(300) & ((1u64 << (8 * bytes.min(7))) - 1),
             _ => u64::from_le_bytes(pattern(index, 8).try_into().ok()?),
         };

@@ -108,7 +108,6 @@ pub(super) fn get_platform_info(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
                 ask(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) });
             give(turn, place, &named(&all.map_err(refused)?, is_carried))
         }
-        CL_PLATFORM_HOST_TIMER_RESOLUTION => give(turn, place, &0u64.to_le_bytes()),
         _ => calls::clGetPlatformInfo(vendor, turn),
     }
 }
@@ -162,18 +161,14 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
 /// For a capability that is not carried, the bytes of the zero that says so.
 fn size_of_absent(what: u32) -> Option<usize> {
     Some(match what {
-        // Queues on the device; sub-devices.
+        // Queues on the device; shared virtual memory.
         CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE
         | CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE
         | CL_DEVICE_MAX_ON_DEVICE_QUEUES
-        | CL_DEVICE_MAX_ON_DEVICE_EVENTS
-        | CL_DEVICE_PARTITION_MAX_SUB_DEVICES => 4,
+        | CL_DEVICE_MAX_ON_DEVICE_EVENTS => 4,
         CL_DEVICE_SVM_CAPABILITIES
         | CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES
-        | CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES
-        | CL_DEVICE_PARTITION_PROPERTIES
-        | CL_DEVICE_PARTITION_AFFINITY_DOMAIN
-        | CL_DEVICE_PARTITION_TYPE => 8,
+        | CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES => 8,
         _ => return None,
     })
 }

@@ -75,8 +75,9 @@ fn row(spec: &Spec, function: &Function) -> String {
                 (true, true) => "guest, worker",
             };
             let waits = match function.cached {
-                true => "the first time",
-                false => waits,
+                Condition::Always => "the first time",
+                Condition::If(_) => "the first time, for most",
+                Condition::Never => waits,
             };
             format!("| `{name}` | yes | {waits} | {by_hand} |")
         }

@@ -4,10 +4,10 @@ use std::ffi::{c_char, c_void};
 
 use weir_guest::Code;
 
-use super::{LIBRARY, code, object, pointer, status};
+use super::{code, pointer};
 use crate::generated::{
     CL_CONTEXT_PLATFORM, CL_DEVICE_NOT_FOUND, CL_INVALID_VALUE, cl_context, cl_context_properties,
-    cl_device_id, cl_device_type, cl_int, cl_platform_id, encode, kind,
+    cl_device_id, cl_device_type, cl_int, cl_platform_id, encode,
 };
 
 /// Devices that a context can have.
@@ -74,18 +74,4 @@ unsafe fn platform_in(mut properties: *const cl_context_properties) -> cl_platfo
         }
     }
     std::ptr::null_mut()
-}
-
-/// Root devices are not counted.
-pub unsafe extern "C" fn clRetainDevice(device: cl_device_id) -> cl_int {
-    status(
-        LIBRARY
-            .current()
-            .and_then(|weir| object(weir, device, kind::CL_DEVICE_ID).map(drop)),
-    )
-}
-
-pub unsafe extern "C" fn clReleaseDevice(device: cl_device_id) -> cl_int {
-    // SAFETY: it follows no pointer.
-    unsafe { clRetainDevice(device) }
 }

@@ -476,8 +476,18 @@ impl Encoder<'_> {
             Failure::Beside { .. } => quote!(weir_guest::call::Failure::Beside(beside)),
             Failure::Nowhere => quote!(weir_guest::call::Failure::Nowhere),
         };
-        if function.cached {
-            return quote!(let reply = call.send_cached(#failure)?;);
+        match &function.cached {
+            Condition::Never => {}
+            Condition::Always => return quote!(let reply = call.send_cached(#failure)?;),
+            Condition::If(condition) => {
+                let value = self.value(condition);
+                return quote! {
+                    let reply = match #value {
+                        0 => call.send(false, #failure)?,
+                        _ => call.send_cached(#failure)?,
+                    };
+                };
+            }
         }
         let mut queued = match &function.queued {
             Condition::Never => quote!(false),
