@@ -10,7 +10,7 @@ set -u
 build=$1 icd=$2
 shift 2
 here=$(dirname "$0")
-[ $# -gt 0 ] || set -- hash mandelbrot nbody threads thousand churn memory images events callbacks build link info exact \
+[ $# -gt 0 ] || set -- hash mandelbrot nbody threads thousand churn memory images events callbacks order build link info exact \
 	devices fork storm transfers errors arrays.py
 python=${PYTHON:-/usr/bin/python3}
 native=${NATIVE_VENDORS:-/etc/OpenCL/vendors}

@@ -81,20 +81,28 @@ pub unsafe extern "C" fn clSetContextDestructorCallback(
     }))
 }
 
-/// What a thread needs that waits for an event and then calls back.
+/// A function to be called when an event has come so far.
 struct Waiting {
-    event: cl_event,
     wanted: cl_int,
     function: OnEvent,
     data: *mut c_void,
 }
 
-// SAFETY: the event is held until the thread is done with it; function and data are the program's,
-// which gave them to be used from any thread.
+// SAFETY: function and data are the program's, which gave them to be used from any thread.
 unsafe impl Send for Waiting {}
 
-/// Waits in a thread of its own: it may be long, and must hold up neither the program nor another
-/// callback.
+/// The functions of one event that are still to be called. While there is such a list, kept with the
+/// event, a thread waits for the event.
+type Waiters = Vec<Waiting>;
+
+/// An event that a thread of the library holds.
+struct Held(cl_event);
+
+// SAFETY: events may be used from any thread.
+unsafe impl Send for Held {}
+
+/// Waits in a thread of the event's own: it may be long, and must hold up neither the program nor
+/// the callbacks of other events.
 pub unsafe extern "C" fn clSetEventCallback(
     event: cl_event,
     command_exec_callback_type: cl_int,
@@ -103,21 +111,30 @@ pub unsafe extern "C" fn clSetEventCallback(
 ) -> cl_int {
     let wanted = command_exec_callback_type;
     status(LIBRARY.current().and_then(|weir| {
-        object(weir, event, kind::CL_EVENT)?;
+        let object = object(weir, event, kind::CL_EVENT)?;
         let known = matches!(wanted, CL_COMPLETE | CL_RUNNING | CL_SUBMITTED);
         let function = pfn_notify.filter(|_| known).ok_or(code(CL_INVALID_VALUE))?;
-        // SAFETY: it follows no pointer.
-        unsafe { encode::clRetainEvent(event)? };
         let waiting = Waiting {
-            event,
             wanted,
             function,
             data: user_data,
         };
+        let mut extra = object.extra();
+        if let Some(waiters) = extra.as_mut().and_then(|e| e.downcast_mut::<Waiters>()) {
+            waiters.push(waiting);
+            return Ok(());
+        }
+        // SAFETY: it follows no pointer.
+        unsafe { encode::clRetainEvent(event)? };
+        let held = Held(event);
         let thread = std::thread::Builder::new().name("weir-callback".to_owned());
-        match thread.spawn(move || waiting.finish()) {
-            Ok(_) => Ok(()),
+        match thread.spawn(move || held.finish()) {
+            Ok(_) => {
+                *extra = Some(Box::new(vec![waiting]));
+                Ok(())
+            }
             Err(_) => {
+                drop(extra);
                 // SAFETY: it was retained above.
                 unsafe { encode::clReleaseEvent(event)? };
                 Err(code(CL_OUT_OF_HOST_MEMORY))
@@ -126,32 +143,57 @@ pub unsafe extern "C" fn clSetEventCallback(
     }))
 }
 
-impl Waiting {
+impl Held {
     /// Waits, calls back, gives the event up.
     fn finish(self) {
+        let Held(event) = self;
         let mut reached: cl_int = CL_COMPLETE;
         let mut size = 0;
         // SAFETY: the event is held, and the list is this function's.
-        let waited = unsafe { encode::clWaitForEvents(1, [self.event].as_ptr()) };
+        let waited = unsafe { encode::clWaitForEvents(1, [event].as_ptr()) };
         hand_on(waited);
         // SAFETY: the pointers are to variables of this function.
         let asked = unsafe {
             let query = CL_EVENT_COMMAND_EXECUTION_STATUS;
             let value = (&raw mut reached).cast();
-            encode::clGetEventInfo(self.event, query, 4, value, &mut size)
+            encode::clGetEventInfo(event, query, 4, value, &mut size)
         };
-        let told = match asked {
-            Ok(()) if reached >= CL_COMPLETE => self.wanted,
-            Ok(()) => reached,
+        let failed = match asked {
+            Ok(()) if reached >= CL_COMPLETE => None,
+            Ok(()) => Some(reached),
             // The device is lost: the command has ended, and not well.
-            Err(Code(code)) => code as cl_int,
+            Err(Code(code)) => Some(code as cl_int),
         };
-        // SAFETY: the program gave the function to be called so; the event is held until after.
-        unsafe {
-            (self.function)(self.event, told, self.data);
-            let _ = encode::clReleaseEvent(self.event);
+        // (A callback may add others to the same event.)
+        while let Some(waiters) = take_waiters(event) {
+            for Waiting {
+                wanted,
+                function,
+                data,
+            } in waiters
+            {
+                // SAFETY: the program gave the function to be called so; the event is held.
+                unsafe { function(event, failed.unwrap_or(wanted), data) };
+            }
         }
+        // SAFETY: it was retained for this thread.
+        let _ = unsafe { encode::clReleaseEvent(event) };
     }
+}
+
+/// The functions that are to be called now, in the order of what they wait for; an event without any
+/// has no list and no thread any more.
+fn take_waiters(event: cl_event) -> Option<Waiters> {
+    let object = object(LIBRARY.current().ok()?, event, kind::CL_EVENT).ok()?;
+    let mut extra = object.extra();
+    let list = extra.as_mut()?.downcast_mut::<Waiters>()?;
+    let mut waiters = std::mem::take(list);
+    if waiters.is_empty() {
+        *extra = None;
+        return None;
+    }
+    waiters.sort_by_key(|waiting| std::cmp::Reverse(waiting.wanted));
+    Some(waiters)
 }
 
 /// Leaves an error of another command, which came to light here, for the program to find.

@@ -32,7 +32,10 @@ pub unsafe extern "C" fn clIcdGetPlatformIDsKHR(
     }
 }
 
+/// A name, and what gives the address of the function.
+type Named = (&'static str, fn() -> *mut c_void);
+
 /// What is found by name although it is in no dispatch table.
-pub const FURTHER: &[(&str, fn() -> *mut c_void)] = &[("clIcdGetPlatformIDsKHR", || {
+pub const FURTHER: &[Named] = &[("clIcdGetPlatformIDsKHR", || {
     clIcdGetPlatformIDsKHR as *mut c_void
 })];
