@@ -95,10 +95,18 @@ pub fn main(args: Args) -> Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     }
+    let hollow = report.programs.iter().filter(|one| one.native_passed == 0);
+    for one in hollow.clone() {
+        progress::step(format_args!(
+            "{} passes nothing natively, so nothing was compared",
+            one.name
+        ));
+    }
     let regressed = report
         .programs
         .iter()
         .any(|one| !one.regressions.is_empty());
+    let regressed = regressed || hollow.count() > 0;
     Ok(ExitCode::from(u8::from(regressed)))
 }
 

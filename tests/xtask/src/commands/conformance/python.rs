@@ -22,6 +22,8 @@ const REQUIREMENTS: &[&str] = &[
     // With these, pip reads the metadata of PyOpenCL's sources without an environment for its build.
     "scikit-build-core==1.1.2",
     "nanobind==3.1.0",
+    "cmake==4.4.5",
+    "ninja==1.13.2",
 ];
 
 const PYOPENCL_SOURCES: &str = "pyopencl==2026.1.4";
@@ -80,7 +82,13 @@ impl Python {
     }
 
     fn pip(&self) -> Command {
+        // The build back end of PyOpenCL looks for its tools there.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.home.join("bin")).chain(std::env::split_paths(&path));
         let mut command = Command::new(self.program());
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
         command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
         command
     }
