@@ -83,7 +83,9 @@ fn entries<'a>(name: &str, value: &'a str) -> Option<Box<dyn Iterator<Item = &'a
     if name.contains("EXTENSIONS") {
         return Some(Box::new(value.split_whitespace()));
     }
-    let separator = [" | ", ";"].into_iter().find(|one| value.contains(one))?;
+    // One flag alone is a list, too.
+    let flags = value.trim().starts_with("CL_").then_some(" | ");
+    let separator = flags.or_else(|| value.contains(';').then_some(";"))?;
     Some(Box::new(value.split(separator).map(str::trim)))
 }
 
@@ -93,13 +95,14 @@ mod tests {
 
     #[test]
     fn fields_lists_and_masks() {
-        let masks = Masks::parse("# why\nCL_DEVICE_MEM the quota\ncl_x absent\nTWO no\n").unwrap();
+        let masks =
+            Masks::parse("# why\nCL_DEVICE_MEM the quota\ncl_x absent\nCL_TWO no\n").unwrap();
         let text = "\
 #PLATFORMS                                        1
 [POCL/*]  CL_PLATFORM_NAME                          Portable Computing
 [POCL/0]    CL_DEVICE_MEM                           123
 [POCL/0]    CL_DEVICE_EXTENSIONS_WITH_VERSION       cl_a:0x1 cl_x:0x1
-[POCL/0]    CL_DEVICE_FLAGS                         ONE | TWO
+[POCL/0]    CL_DEVICE_FLAGS                         CL_ONE | CL_TWO
 ";
         let outcome = read(text, &masks);
         let names: Vec<_> = outcome.tests.keys().map(String::as_str).collect();
@@ -108,7 +111,7 @@ mod tests {
             [
                 "#PLATFORMS",
                 "device/CL_DEVICE_EXTENSIONS_WITH_VERSION cl_a:0x1",
-                "device/CL_DEVICE_FLAGS ONE",
+                "device/CL_DEVICE_FLAGS CL_ONE",
                 "platform/CL_PLATFORM_NAME"
             ]
         );
