@@ -33,9 +33,10 @@ pub enum Malformed {
 }
 
 /// Checks the command that `bytes` consist of against `api`'s tables, for an arena of `arena_size`
-/// bytes and the values that are `kept` with the client's objects. Afterwards every reference lies inside of the command or of the arena's data, every length
-/// is the one that the function's other values ask for, and nothing required is missing. Handles are
-/// checked for form only; whether they name objects of this client, their table knows.
+/// bytes and the values that are `kept` with the client's objects. Afterwards every reference lies
+/// inside of the command or of the arena's data, every length is the one that the function's other
+/// values ask for, and nothing required is missing. Handles are checked for form only; whether they
+/// name objects of this client, their table knows.
 pub fn check<'a>(
     api: &'static Api,
     bytes: &'a [u8],

@@ -17,6 +17,9 @@ use super::super::gates::Gatekeeper;
 use super::Client;
 use super::report::Flight;
 
+/// From so many lines on, those without work on them are not kept.
+const MOST_LINES: usize = 4096;
+
 /// A command that makes the device work.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -178,8 +181,13 @@ impl Client {
             .waits
             .map_or(0, |word| handle_list(call, word).count());
         if waits > 0 {
-            let line = self.works.lines.entry(call.word(order.line)).or_default();
-            line.waits = id;
+            let lines = &mut self.works.lines;
+            if lines.len() >= MOST_LINES {
+                // A program can make and drop lines without end: those without work are forgotten,
+                // which at worst lets a command of theirs have its turn early.
+                lines.retain(|_, line| line.open > 0 || !line.closed.is_empty());
+            }
+            lines.entry(call.word(order.line)).or_default().waits = id;
         }
     }
 
