@@ -844,7 +844,7 @@ unsafe extern "C" {
     fn clCreateProgramWithSource(
         context: cl_context,
         count: cl_uint,
-        #[strings(count, lengths)] strings: *mut *const c_char,
+        #[arg(strings(count, lengths), includes)] strings: *mut *const c_char,
         #[lengths] lengths: *const usize,
         errcode_ret: *mut cl_int,
     ) -> cl_program;
@@ -871,7 +871,7 @@ unsafe extern "C" {
         program: cl_program,
         num_devices: cl_uint,
         #[arg(len(num_devices), optional)] device_list: *const cl_device_id,
-        #[arg(string, optional)] options: *const c_char,
+        #[arg(string, folders, optional)] options: *const c_char,
         #[callback(after)] pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
         user_data: *mut c_void,
     ) -> cl_int;
@@ -894,6 +894,7 @@ unsafe extern "C" {
         device: cl_device_id,
         param_name: cl_program_build_info,
         param_value_size: usize,
+        #[arg(len(param_value_size), written(*param_value_size_ret), optional, answers(param_name: CL_PROGRAM_BUILD_OPTIONS = text, CL_PROGRAM_BUILD_LOG = text))]
         param_value: *mut c_void,
         param_value_size_ret: *mut usize,
     ) -> cl_int;
@@ -1474,7 +1475,7 @@ unsafe extern "C" {
         program: cl_program,
         num_devices: cl_uint,
         #[arg(len(num_devices), optional)] device_list: *const cl_device_id,
-        #[arg(string, optional)] options: *const c_char,
+        #[arg(string, folders, optional)] options: *const c_char,
         num_input_headers: cl_uint,
         #[arg(len(num_input_headers), optional)] input_headers: *const cl_program,
         #[arg(strings(num_input_headers), optional)] header_include_names: *mut *const c_char,

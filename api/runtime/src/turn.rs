@@ -13,9 +13,11 @@ use weir_wire::arena::MAX_LANES;
 use weir_wire::channel::{Event, Received};
 use weir_wire::check::check;
 use weir_wire::command::{Call, Header, Place, Reference};
+use weir_wire::files::Bundle;
 use weir_wire::function::{Failure, Function, Kept};
 use weir_wire::handle::Handle;
 
+use crate::files::Tree;
 use crate::library::Library;
 use crate::objects::{Known, UNORDERED};
 use crate::scratch::Scratch;
@@ -57,6 +59,8 @@ pub enum Naming {
     Handles,
     /// A property list; the values of these keys are handles.
     Properties(&'static [u64]),
+    /// No handles, but text that may name the client's files.
+    Text,
 }
 
 /// One call while it is made.
@@ -84,6 +88,8 @@ pub struct Turn<'a> {
     gate: Option<*mut c_void>,
     /// The line in which the work is expected while the call is made.
     expected: Option<u64>,
+    /// The client's files that the call needs.
+    files: Option<Tree>,
 }
 
 /// Makes the command `received`, which consists of `bytes`, on `library`, and answers it.
@@ -127,6 +133,7 @@ pub fn run(
         waits: None,
         gate: None,
         expected: None,
+        files: None,
     };
     let made = library.make(&mut turn);
     turn.finish(made);
@@ -287,6 +294,38 @@ impl<'a> Turn<'a> {
             return Err(self.malformed());
         }
         Ok(bytes.cast())
+    }
+
+    /// The zero-terminated string of options at `word`, private to this turn; null for none. Files
+    /// that travel with it are there until the turn is over, and it names them where they are.
+    pub fn options(&mut self, word: usize) -> Result<*const c_char, Refused> {
+        let bytes = self.input(word)?;
+        if bytes.is_null() {
+            return Ok(std::ptr::null());
+        }
+        let len = self.reference(word)?.len as usize;
+        // SAFETY: `input` gave `len` bytes, which stay until the turn is over.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
+        let end = bytes.iter().position(|byte| *byte == 0);
+        let (options, files) = bytes.split_at(end.ok_or_else(|| self.malformed())?);
+        if files.len() == 1 {
+            return Ok(bytes.as_ptr().cast());
+        }
+        let bundle = Bundle::read(&files[1..]).ok_or_else(|| self.malformed())?;
+        let tree = Tree::new(&bundle).map_err(|error| {
+            log::warn!("the files of a call cannot be put where its compiler finds them: {error}");
+            Refused(self.library.api().errors.quota)
+        })?;
+        let redirected = tree.redirect(options, &bundle);
+        self.files = Some(tree);
+        let redirected = redirected.ok_or_else(|| self.malformed())?;
+        let out = self.scratch.take(redirected.len() + 1);
+        // SAFETY: `take` gave one byte more than there are.
+        unsafe {
+            std::ptr::copy_nonoverlapping(redirected.as_ptr(), out, redirected.len());
+            out.add(redirected.len()).write(0);
+        }
+        Ok(out.cast_const().cast())
     }
 
     /// The `count` strings at `word`: their addresses and lengths; null for none.
@@ -612,6 +651,7 @@ impl<'a> Turn<'a> {
                     false
                 }
                 (Naming::Properties(keys), Some(key)) => keys.contains(&key),
+                (Naming::Text, _) => false,
             };
             let value = match is_pointer {
                 true => self.session.objects.handle_of(pointer).0,
@@ -620,6 +660,29 @@ impl<'a> Turn<'a> {
             translated.extend_from_slice(&value.to_le_bytes());
         }
         self.write(word, &translated);
+    }
+
+    /// Answers a query with text that may name files: the `len` bytes at `text`, as the client knows
+    /// its files, where the output at `word` goes, and their number where that at `size_word` goes.
+    ///
+    /// # Safety
+    ///
+    /// `text` points to `len` readable bytes.
+    pub unsafe fn write_text(
+        &self,
+        word: usize,
+        size_word: usize,
+        text: *const u8,
+        len: usize,
+    ) -> Result<(), Refused> {
+        // SAFETY: the caller says so.
+        let text = crate::files::restore(unsafe { std::slice::from_raw_parts(text, len) });
+        if !self.is_null(word) && self.len(word) < text.len() as u64 {
+            return Err(self.malformed());
+        }
+        self.write(word, &text);
+        self.write(size_word, &(text.len() as u64).to_le_bytes());
+        Ok(())
     }
 
     /// Lets the handle that is proposed at `word`, if any, stand for `pointer`, unless that is null.

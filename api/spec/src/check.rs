@@ -1,7 +1,9 @@
 //! Whether a function is fully described.
 
 use crate::expression::{Expression, Field, Leaf};
-use crate::model::{Carried, Condition, Contents, Failure, Function, Role, Spec, Type};
+use crate::model::{
+    Answer, Answers, Carried, Condition, Contents, Failure, Function, Role, Spec, Type,
+};
 
 /// What a parameter of this type lacks if its attributes don't say how it travels.
 pub(crate) fn lacks(spec: &Spec, ty: &Type) -> String {
@@ -168,7 +170,14 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
     let expressions: Vec<_> = match &function.params[index].role {
         Role::Input { len, contents } => {
             let count = match contents {
-                Contents::Strings { count, lengths } => {
+                Contents::Strings {
+                    count,
+                    lengths,
+                    include,
+                } => {
+                    if *include && function.new.is_none() {
+                        return Err("may include files, but no object is made of it".to_owned());
+                    }
                     let described = |i: &usize| matches!(function.params[*i].role, Role::Lengths);
                     if !lengths.as_ref().is_none_or(described) {
                         return Err("has lengths that do not say #[lengths]".into());
@@ -180,8 +189,26 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
             len.iter().chain(count).collect()
         }
         Role::Output {
-            len, written, bulk, ..
+            len,
+            written,
+            bulk,
+            answers,
         } => {
+            let is_text = |answers: &Answers| {
+                let mut answers = answers.cases.iter();
+                answers.any(|(_, answer)| matches!(answer, Answer::Text))
+            };
+            let of_any_length = matches!(
+                (len, written),
+                (
+                    Expression::Leaf(Leaf::Param(_)),
+                    Some(Expression::Leaf(Leaf::Deref(_)))
+                )
+            );
+            if answers.as_ref().is_some_and(is_text) && !of_any_length {
+                let what = "answers text, which needs #[len(parameter)] and #[written(*parameter)]";
+                return Err(what.into());
+            }
             if !bulk && matches!(function.queued, Condition::Always) {
                 return Err("is written by a call that nobody waits for".into());
             }

@@ -488,6 +488,9 @@ pub enum Contents {
     Bulk,
     /// A zero-terminated string; the zero travels with it.
     String,
+    /// The same, of options; after its zero travel the files that the texts of the call's objects
+    /// include.
+    Options,
     /// Structures that contain handles: the index of the structure.
     Records(usize),
     /// Handles of existing objects of this kind.
@@ -502,10 +505,12 @@ pub enum Contents {
         /// Parameter (index) with their lengths, which may be null, and in which 0 stands for a
         /// zero-terminated string if the strings are of `c_char`.
         lengths: Option<usize>,
+        /// Whether they are text that may include files.
+        include: bool,
     },
 }
 
-/// Which answers of a query contain handles.
+/// Which answers of a query contain handles, or names of files.
 #[derive(Debug)]
 pub struct Answers {
     /// Parameter (index) that says what is asked for.
@@ -514,13 +519,15 @@ pub struct Answers {
     pub cases: Vec<(u64, Answer)>,
 }
 
-/// An answer that contains handles.
+/// An answer that is not passed on as it is.
 #[derive(Debug)]
 pub enum Answer {
     /// Nothing but handles of this kind, 8 bytes each.
     Handles(usize),
     /// A property list; the value of each of these keys is a handle of that kind.
     Properties(Vec<(u64, usize)>),
+    /// Text that may name files, which travelled with [`Contents::Options`].
+    Text,
 }
 
 /// What becomes of a callback.

@@ -40,6 +40,8 @@ struct Said {
     answers: Option<Answers>,
     role: Option<Role>,
     string: bool,
+    folders: bool,
+    includes: bool,
     shape: Option<Shaped>,
     passed_as: Option<Expression>,
     lent: Option<Expression>,
@@ -533,6 +535,8 @@ impl Names<'_> {
             "extra" => said.extra = self.plain(attribute)?,
             "bulk" => said.bulk = self.plain(attribute)?,
             "string" => said.string = self.plain(attribute)?,
+            "folders" => said.folders = self.plain(attribute)?,
+            "includes" => said.includes = self.plain(attribute)?,
             "shaped" => {
                 let shape = self.shaped(attribute)?;
                 let [row, rows, slices] = shape.extent.clone();
@@ -598,6 +602,7 @@ impl Names<'_> {
                 said.contents = Some(Contents::Strings {
                     count: Expression::new(&arguments[0], self)?,
                     lengths,
+                    include: false,
                 });
             }
             "lengths" if self.plain(attribute)? => said.role = Some(Role::Lengths),
@@ -701,6 +706,7 @@ impl Names<'_> {
         for case in &query.cases {
             let answer = match &case.properties {
                 Some(inner) => Answer::Properties(self.reader.keys(inner)?),
+                None if case.kind.is_ident("text") => Answer::Text,
                 None => Answer::Handles(self.reader.kind(&case.kind)?),
             };
             cases.push((self.reader.key(&case.key)?, answer));
@@ -721,10 +727,13 @@ impl Said {
             Type::Pointer { mutable, to } => (*mutable, &**to),
             Type::Struct(_) | Type::Void | Type::Function | Type::Nothing => return None,
         };
-        if let Some(contents @ Contents::Strings { .. }) = self
+        if let Some(mut contents @ Contents::Strings { .. }) = self
             .contents
             .take_if(|c| matches!((c, to), (Contents::Strings { .. }, Type::Pointer { .. })))
         {
+            if let Contents::Strings { include, .. } = &mut contents {
+                *include = self.includes;
+            }
             return Some(Role::Input {
                 len: None,
                 contents,
@@ -746,7 +755,10 @@ impl Said {
         }
         let (len, contents) = match (self.contents.take(), to) {
             (Some(contents), _) => (None, contents),
-            (None, Type::Int { bytes: 1, .. }) if self.string => (None, Contents::String),
+            (None, Type::Int { bytes: 1, .. }) if self.string => match self.folders {
+                true => (None, Contents::Options),
+                false => (None, Contents::String),
+            },
             (None, Type::Handle(kind)) => (Some(self.len.take()?), Contents::Handles(*kind)),
             (None, Type::Struct(index)) if !structs[*index].handles().is_empty() => {
                 (Some(self.len.take()?), Contents::Records(*index))

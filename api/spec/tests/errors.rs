@@ -129,6 +129,15 @@ fn what_does_not_fit_together() {
             "1:23: f: parameter `s` has lengths that do not say #[lengths]",
         ),
         (
+            "fn f(n: u32, #[arg(strings(n), includes)] s: *mut *const c_char) -> i32;",
+            "1:43: f: parameter `s` may include files, but no object is made of it",
+        ),
+        (
+            "fn f(q: u32, #[arg(len(8), answers(q: KEY = text))] p: *mut u8) -> i32;",
+            "1:53: f: parameter `p` answers text, which needs #[len(parameter)] and \
+             #[written(*parameter)]",
+        ),
+        (
             "fn f(#[guest_only] n: u32, #[len(n)] p: *mut u8) -> i32;",
             "1:38: f: parameter `p` has a length that depends on what is not sent",
         ),

@@ -9,6 +9,7 @@
 //! | [`command`] | one call: header, a fixed row of words, inline bytes |
 //! | [`function`] | what a spec says of a call, as static tables that know no API |
 //! | [`check`](mod@check) | a command against its function's table: every length, reference and count |
+//! | [`files`] | files that travel with an option string |
 //! | [`handle`] | how objects are named |
 //! | [`channel`] | the rings between a VMM and one worker |
 //! | [`shared`] | memory that somebody else writes at the same time |
@@ -19,6 +20,7 @@ pub mod arena;
 pub mod channel;
 pub mod check;
 pub mod command;
+pub mod files;
 pub mod function;
 pub mod handle;
 pub mod shared;

@@ -17,6 +17,7 @@ use weir_wire::handle::Handle;
 use crate::Code;
 use crate::connection::{Connection, Library};
 use crate::deferred::{Target, Transfer};
+use crate::includes::Includes;
 use crate::known::Equal;
 use crate::lanes::{Lane, SCRATCH};
 use crate::memory::Region;
@@ -140,6 +141,11 @@ impl Call {
     /// No objects yet, to be found related or not.
     pub fn family(&self) -> Family<'static> {
         self.weir.objects.family()
+    }
+
+    /// No files yet that texts of the call's objects include.
+    pub fn includes(&self) -> Includes<'static> {
+        Includes::new(&self.weir.objects)
     }
 
     /// The API's error for arguments that cannot be.

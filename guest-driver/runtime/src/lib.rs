@@ -10,6 +10,7 @@
 //! | [`stream`] | the one ordered stream of commands, in batches |
 //! | [`lanes`] | reply slots, and waiting for answers |
 //! | [`heap`], [`memory`] | which parts of the arena's data are in use |
+//! | [`includes`] | files that source text includes |
 //! | [`objects`] | what the program holds in its hands |
 //! | [`deferred`] | bulk transfers that go on after their call has returned |
 //! | [`cache`] | answers that cannot change |
@@ -21,6 +22,7 @@ pub mod call;
 pub mod connection;
 pub mod deferred;
 pub mod heap;
+pub mod includes;
 pub mod known;
 pub mod lanes;
 pub mod memory;

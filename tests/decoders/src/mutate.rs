@@ -254,7 +254,7 @@ impl Toucher<'_> {
                 let bytes = len.map_or(0, |len| self.bytes(index, len));
                 self.read(index, at, bytes);
             }
-            Contents::String => {
+            Contents::String | Contents::Options => {
                 let text = std::ptr::with_exposed_provenance(at as usize);
                 // SAFETY: what is called a string has been found to end.
                 std::hint::black_box(unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes().len());
@@ -266,7 +266,7 @@ impl Toucher<'_> {
                     at += 16;
                 }
             }
-            Contents::Strings { count, lengths } => {
+            Contents::Strings { count, lengths, .. } => {
                 let count = self.evaluate(count).and_then(|n| u64::try_from(n).ok());
                 let lengths = lengths.map(|lengths| self.argument(lengths));
                 for n in 0..count.unwrap_or_else(|| self.complain(index, "no count")) {

@@ -462,7 +462,7 @@ impl<'a, 'b> Maker<'a, 'b> {
                 let bytes = pattern(index, self.bytes(index, len?)?);
                 (bytes.clone(), bytes)
             }
-            Contents::String => {
+            Contents::String | Contents::Options => {
                 let mut text = pattern(index, self.source.below(200));
                 text.iter_mut().for_each(|byte| *byte = *byte % 26 + b'a');
                 text.push(0);

@@ -238,7 +238,7 @@ fn encode(
             _ => return None,
         },
         Role::Input { len, contents } => match contents {
-            Contents::String => encoder.inline(word, b"text\0"),
+            Contents::String | Contents::Options => encoder.inline(word, b"text\0"),
             Contents::Properties(keys) => {
                 let keys = keys
                     .iter()

@@ -260,7 +260,7 @@ fn describe_param(spec: &Spec, function: &Function, param: &Param) -> Option<Tok
 
 fn describe_contents(spec: &Spec, contents: &Contents) -> TokenStream {
     match contents {
-        Contents::Plain | Contents::String => quote!(Contents::Plain),
+        Contents::Plain | Contents::String | Contents::Options => quote!(Contents::Plain),
         Contents::Bulk => quote!(Contents::Bulk),
         Contents::Handles(kind) => quote!(Contents::Handles(#kind)),
         Contents::Properties(keys) => {

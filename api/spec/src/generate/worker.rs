@@ -254,6 +254,7 @@ fn can_be_named(spec: &Spec, kind: usize) -> bool {
             _ => Vec::new(),
         });
     answers.into_iter().any(|answer| match answer {
+        Answer::Text => false,
         Answer::Handles(named) => *named == kind,
         Answer::Properties(keys) => keys.iter().any(|(_, named)| *named == kind),
     })
@@ -316,6 +317,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
         ),
         false => (quote!(), quote!()),
     };
+    let (whole, told) = texts(function);
     let returned = function.new.map(|new| {
         let (word, kind) = (new.word, new.kind);
         let named = can_be_named(spec, kind);
@@ -349,16 +351,80 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
                 return Err(Refused(#unsupported));
             };
             #gate
+            #whole
             turn.begin();
             #clock
             let result = unsafe { function(#(#arguments),*) };
             #worked
             #outcome
+            #told
             #(#outputs)*
             #returned
             Ok(Answer { value: #value, error })
         }
     }
+}
+
+/// Code for a query whose answer may be text that names files: what comes before the call, to ask
+/// for the whole text however much of it the client wants, and what comes after it.
+fn texts(function: &Function) -> (TokenStream, TokenStream) {
+    let text = function.params.iter().find_map(|param| match &param.role {
+        Role::Output {
+            len: Expression::Leaf(Leaf::Param(len)),
+            written: Some(Expression::Leaf(Leaf::Deref(written))),
+            answers: Some(answers),
+            ..
+        } => answers
+            .cases
+            .iter()
+            .any(|(_, answer)| matches!(answer, Answer::Text))
+            .then(|| (param, &function.params[*len], &function.params[*written])),
+        _ => None,
+    });
+    let Some((text, size, written)) = text else {
+        return (quote!(), quote!());
+    };
+    let naming = format_ident!("{}_naming", text.name);
+    let (text_word, written_word) = (text.word, written.word);
+    let whole = [text, size, written].map(|param| {
+        let (name, ty) = (format_ident!("{}", param.name), &param.ty);
+        (name, quote!(#ty))
+    });
+    let [(text, text_ty), (size, size_ty), (written, written_ty)] = whole;
+    let arguments: Vec<_> = function
+        .params
+        .iter()
+        .map(|p| format_ident!("{}", p.name))
+        .collect();
+    let before = quote! {
+        let is_text = matches!(#naming, Some(Naming::Text));
+        let mut whole: usize = 0;
+        if is_text {
+            let #text: #text_ty = core::ptr::null_mut();
+            let #size: #size_ty = 0;
+            let #written: #written_ty = &mut whole;
+            let error = unsafe { function(#(#arguments),*) };
+            if error != 0 {
+                return Err(Refused(error.into()));
+            }
+        }
+        let (#text, #size, #written): (#text_ty, #size_ty, #written_ty) = match is_text {
+            true => (turn.zeros(whole as u64)?, whole, core::ptr::null_mut()),
+            false => (#text, #size, #written),
+        };
+    };
+    let after = quote! {
+        let (made, error) = match made && is_text {
+            true => match unsafe {
+                turn.write_text(#text_word, #written_word, #text.cast(), whole)
+            } {
+                Ok(()) => (true, error),
+                Err(Refused(error)) => (false, error as i32),
+            },
+            false => (made, error),
+        };
+    };
+    (before, after)
 }
 
 /// Code that adds a gate to what the call's work waits for, if it is gated.
@@ -423,6 +489,7 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
                 )
             }
             Contents::String => cast(param, quote!(turn.string(#word)?)),
+            Contents::Options => cast(param, quote!(turn.options(#word)?)),
             Contents::Handles(kind) => {
                 cast(param, quote!(turn.handles(#word, #kind)?.cast_const()))
             }
@@ -433,7 +500,7 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
                     quote!(turn.properties(#word, &[#(#keys),*])?.cast_const()),
                 )
             }
-            Contents::Strings { count, lengths } => {
+            Contents::Strings { count, lengths, .. } => {
                 let count = number(spec, function, count, 1);
                 let lengths = match lengths {
                     Some(index) => format_ident!("{}", function.params[*index].name),
@@ -456,6 +523,7 @@ fn input(spec: &Spec, function: &Function, param: &Param, is_line: bool) -> Toke
             let query = scalar_as(&function.params[answers.query]);
             let arms = answers.cases.iter().map(|(key, answer)| match answer {
                 Answer::Handles(_) => quote!(#key => Some(Naming::Handles),),
+                Answer::Text => quote!(#key => Some(Naming::Text),),
                 Answer::Properties(keys) => {
                     let keys = keys.iter().map(|(key, _)| key);
                     quote!(#key => Some(Naming::Properties(&[#(#keys),*])),)
@@ -608,7 +676,7 @@ fn output(spec: &Spec, function: &Function, param: &Param, line: Option<usize>) 
             answers: Some(_), ..
         } => {
             let naming = format_ident!("{}_naming", param.name);
-            quote!(if let (true, Some(naming)) = (made, #naming) {
+            quote!(if let (true, Some(naming @ (Naming::Handles | Naming::Properties(_)))) = (made, #naming) {
                 unsafe { turn.write_names(#word, #name.cast(), turn.len(#word), naming) };
             })
         }

@@ -140,6 +140,11 @@ impl Sandbox {
             }
         };
         environment::point_at(&cache, &cache.join("tmp"));
+        // Its files are this client's alone; of a cache, other clients of the tenant's have a part.
+        weir_runtime::files::set_site(match namespaces {
+            Namespaces::None => cache.join("tmp").join(std::process::id().to_string()),
+            Namespaces::ByRoot | Namespaces::ByUser => Path::new(tree::SHARED).join("files"),
+        });
         if namespaces == Namespaces::ByRoot {
             identity::become_user(user, &devices)?;
         }

@@ -6,6 +6,7 @@ use weir_wire::command::{MAX_COMMAND, MAX_INLINE, Place};
 
 use super::Call;
 use crate::Code;
+use crate::includes::Includes;
 use crate::objects::Object;
 
 /// Most pairs of a property list.
@@ -185,8 +186,34 @@ impl Call {
         self.input_bytes(index, unsafe { CStr::from_ptr(text) }.to_bytes_with_nul())
     }
 
+    /// Puts in a string of options and its zero, and after it the files that are included and that
+    /// the compiler will look for.
+    ///
+    /// # Safety
+    /// As for [`string`](Self::string).
+    pub unsafe fn options(
+        &mut self,
+        index: usize,
+        text: *const c_char,
+        includes: Includes<'_>,
+        optional: bool,
+    ) -> Result<(), Code> {
+        let options = match text.is_null() {
+            true => c"",
+            // SAFETY: the caller answers for it.
+            false => unsafe { CStr::from_ptr(text) },
+        };
+        let Some(bundle) = includes.bundle(options.to_bytes()) else {
+            // SAFETY: as above.
+            return unsafe { self.string(index, text, optional) };
+        };
+        let mut bytes = options.to_bytes_with_nul().to_vec();
+        bytes.extend_from_slice(&bundle.to_bytes());
+        self.input_bytes(index, &bytes)
+    }
+
     /// Puts in an array of strings: their count, their lengths, their bytes, with their zeros if
-    /// `ended`.
+    /// `ended`. Returns the bytes of all of them.
     ///
     /// # Safety
     /// `texts` must be null or point to `count` strings, each of which a zero ends unless `lengths`
@@ -199,9 +226,9 @@ impl Call {
         lengths: *const usize,
         ended: bool,
         optional: bool,
-    ) -> Result<(), Code> {
+    ) -> Result<Vec<u8>, Code> {
         if texts.is_null() {
-            return self.null(optional);
+            return self.null(optional).map(|()| Vec::new());
         }
         let count = usize::try_from(count).map_err(|_| self.malformed())?;
         let mut table = (count as u64).to_le_bytes().to_vec();
@@ -231,7 +258,8 @@ impl Call {
             joined.extend_from_slice(bytes);
         }
         table.extend_from_slice(&joined);
-        self.input_bytes(index, &table)
+        self.input_bytes(index, &table)?;
+        Ok(joined)
     }
 
     /// Puts in an array of `count` objects of `kind`.

@@ -42,6 +42,7 @@ impl Encoder<'_> {
             quote!(let made = #put;)
         });
         let keeps = self.keeps();
+        let includes = self.includes();
         let beside = match function.failure {
             Failure::Beside { word, .. } => quote!(let beside = call.output(#word, 4, true);),
             _ => quote!(),
@@ -74,6 +75,7 @@ impl Encoder<'_> {
                 #(#puts)*
                 #new
                 #keeps
+                #includes
                 #beside
                 #lends
                 #settings
@@ -226,6 +228,16 @@ impl Encoder<'_> {
                 quote!(call.records(#word, #name.cast(), len, #size, &[#(#handles),*], #optional)?)
             }
             Contents::String => quote!(call.string(#word, #name.cast(), #optional)?),
+            Contents::Options => {
+                let adds = self.function.params.iter().enumerate();
+                let adds = adds.filter(|(_, p)| names_objects(p));
+                let adds = adds.map(|(index, _)| self.add_relative(index));
+                return quote! {
+                    let mut family = call.includes();
+                    #(#adds)*
+                    unsafe { call.options(#word, #name.cast(), family, #optional)? };
+                };
+            }
             Contents::Handles(kind) => {
                 let put = quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional));
                 let put = self.or_invalid(param, *kind, put);
@@ -247,7 +259,11 @@ impl Encoder<'_> {
                 let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
                 quote!(call.properties(#word, #name.cast(), &[#(#keys),*], #optional)?)
             }
-            Contents::Strings { count, lengths } => {
+            Contents::Strings {
+                count,
+                lengths,
+                include,
+            } => {
                 let count = self.value(count);
                 let lengths = match lengths {
                     Some(index) => {
@@ -258,7 +274,12 @@ impl Encoder<'_> {
                 };
                 // Without lengths, their zeros travel with them.
                 let ended = matches!(contents, Contents::Strings { lengths: None, .. });
-                quote!(call.strings(#word, #name.cast(), #count, #lengths, #ended, #optional)?)
+                let put =
+                    quote!(call.strings(#word, #name.cast(), #count, #lengths, #ended, #optional)?);
+                if *include {
+                    return quote!(let included = unsafe { #put };);
+                }
+                put
             }
         };
         match len {
@@ -420,6 +441,21 @@ impl Encoder<'_> {
         Some(quote!(if let Some(object) = #object { object.keep(#value); }))
     }
 
+    /// Keeps what the text includes that the new object is made of.
+    fn includes(&self) -> Option<TokenStream> {
+        let is_text = |param: &Param| {
+            matches!(
+                &param.role,
+                Role::Input {
+                    contents: Contents::Strings { include: true, .. },
+                    ..
+                }
+            )
+        };
+        let any = self.function.params.iter().any(is_text);
+        any.then(|| quote!(weir_guest::includes::Names::keep(&included, made);))
+    }
+
     /// Whether a call has a place for an output: if the program has one, or if its value says how
     /// much of another output the program gets.
     fn wanted(&self, index: usize, name: &Ident) -> TokenStream {
@@ -576,7 +612,7 @@ impl Encoder<'_> {
                 quote!(unsafe { compared.bytes(#name.cast(), #len) };)
             }
             Role::Input {
-                contents: Contents::String,
+                contents: Contents::String | Contents::Options,
                 ..
             } => quote! {
                 if !#name.is_null() {
@@ -648,6 +684,7 @@ impl Encoder<'_> {
             Answer::Handles(_) => {
                 quote!(#value => reply.copy_handles(#output, #name.cast(), limit),)
             }
+            Answer::Text => quote!(#value => #plain,),
             Answer::Properties(keys) => {
                 let keys = keys.iter().map(|(key, _)| key);
                 quote!(#value => {
@@ -791,6 +828,18 @@ impl Encoder<'_> {
             }
         }
     }
+}
+
+/// Whether a parameter is an object or a list of objects.
+fn names_objects(param: &Param) -> bool {
+    matches!(
+        param.role,
+        Role::Handle(_)
+            | Role::Input {
+                len: Some(_),
+                contents: Contents::Handles(_),
+            }
+    )
 }
 
 fn is_bulk(role: &Role) -> bool {
