@@ -77,7 +77,8 @@ pub struct Turn<'a> {
     seat: &'a mut dyn Seat,
     blocks: bool,
     proposed: u32,
-    bound: u64,
+    /// Which of the proposed handles name an object, by position in words of 64.
+    bound: Vec<u64>,
     done: Option<u64>,
     kept: Option<Box<[u8]>>,
     outstanding: Option<Outstanding>,
@@ -124,7 +125,7 @@ pub fn run(
         seat,
         blocks,
         proposed: 0,
-        bound: 0,
+        bound: Vec::new(),
         done: None,
         kept: None,
         outstanding: None,
@@ -513,7 +514,7 @@ impl<'a> Turn<'a> {
 
     /// Puts a gate into what the call's work waits for, if it is gated: returns how many events
     /// those are now, and their list. The events so far are the handles at `word`, of which `list`
-    /// are the pointers; the work is to be given to `line`.
+    /// are the pointers, and there are said to be `said`; the work is to be given to `line`.
     ///
     /// # Safety
     ///
@@ -522,7 +523,7 @@ impl<'a> Turn<'a> {
     pub unsafe fn gate(
         &mut self,
         word: usize,
-        list: *const *mut c_void,
+        (said, list): (u32, *const *mut c_void),
         line: *mut c_void,
     ) -> Result<Option<(u32, *const *mut c_void)>, Refused> {
         let count = match list.is_null() {
@@ -530,7 +531,7 @@ impl<'a> Turn<'a> {
             false => self.len(word) as usize / 8,
         };
         // A call that must fail fails without a gate.
-        let wrong = !list.is_null() && count == 0;
+        let wrong = list.is_null() != (said == 0) || count != said as usize;
         if !self.gated || line.is_null() || wrong {
             return Ok(None);
         }
@@ -770,7 +771,11 @@ impl<'a> Turn<'a> {
                 can_be_named: named,
             };
             self.session.objects.bind(handle, kind, pointer, known);
-            self.bound |= 1u64.checked_shl(self.proposed).unwrap_or(0);
+            let word = self.proposed as usize / 64;
+            if word >= self.bound.len() {
+                self.bound.resize(word + 1, 0);
+            }
+            self.bound[word] |= 1 << (self.proposed % 64);
         }
         self.proposed += 1;
     }
@@ -852,8 +857,12 @@ impl<'a> Turn<'a> {
             let device_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
             self.session.report(self.id, Event::Executed { device_ns });
         }
+        for (word, bound) in (0..).zip(&self.bound).skip(1) {
+            let bound = *bound;
+            self.session.report(self.id, Event::Bound { word, bound });
+        }
         let called = Event::Called {
-            bound: self.bound,
+            bound: self.bound.first().copied().unwrap_or_default(),
             error: answer.error,
         };
         self.session.report(self.id, called);

@@ -71,10 +71,18 @@ pub struct Completion {
 pub enum Event {
     /// The call has been made, and this is reported before it is answered.
     Called {
-        /// Which of the proposed handles, by position, now name an object.
+        /// Which of the first 64 proposed handles, by position, now name an object.
         bound: u64,
         /// The call's own error code, 0 if none.
         error: i32,
+    },
+    /// Which of the 64 proposed handles from position 64 × `word` on now name an object; reported
+    /// before [`Called`](Self::Called). None of those does that are not reported.
+    Bound {
+        /// At least 1.
+        word: u32,
+        /// By position.
+        bound: u64,
     },
     /// The device has finished the command's work.
     Executed {
@@ -100,6 +108,7 @@ impl Completion {
             Event::Called { bound, error } => [self.id, 1, bound, error as u32 as u64],
             Event::Executed { device_ns } => [self.id, 2, device_ns, 0],
             Event::Ready => [self.id, 3, 0, 0],
+            Event::Bound { word, bound } => [self.id, 4, bound, word.into()],
         }
     }
 
@@ -111,6 +120,10 @@ impl Completion {
             },
             2 => Event::Executed { device_ns: a },
             3 => Event::Ready,
+            4 => Event::Bound {
+                word: u32::try_from(b).ok()?,
+                bound: a,
+            },
             _ => return None,
         };
         Some(Completion { id, event })

@@ -5,6 +5,9 @@ use std::fmt;
 /// Most slots that one client can use at a time.
 pub const MAX_SLOTS: u32 = 1 << 20;
 
+/// Most new objects of one call.
+pub const MAX_PROPOSALS: usize = 1024;
+
 /// The name of an object of one client: the slot (below [`MAX_SLOTS`]) in the low 32 bits, the
 /// slot's generation (1 or more) in the high 32 bits. Zero is the null handle.
 ///

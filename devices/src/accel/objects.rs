@@ -29,9 +29,6 @@ pub(super) struct Proposal {
     pub(super) permanent: bool,
 }
 
-/// Most objects that one call can make.
-pub(super) const MAX_PROPOSALS: usize = 64;
-
 const PAGE: u32 = 256;
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use weir_wire::command::{HEADER_SIZE, Header, MAX_COMMAND, Place, Reference};
-use weir_wire::handle::Handle;
+use weir_wire::handle::{Handle, MAX_PROPOSALS};
 
 use crate::Code;
 use crate::connection::{Connection, Library};
@@ -28,8 +28,8 @@ pub use bulk::Bulk;
 pub use pieces::{Piece, in_pieces};
 pub use reply::Reply;
 
-/// Most objects that one call can find or make: so many bits there are to say which exist.
-pub const MAX_FOUND: u64 = 64;
+/// Most objects that one call can find or make.
+pub const MAX_FOUND: u64 = MAX_PROPOSALS as u64;
 
 /// Bytes of each piece of a call that is made piece by piece: so few that every lane can have one
 /// in the arena at the same time.

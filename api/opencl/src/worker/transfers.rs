@@ -38,7 +38,7 @@ impl Command {
     /// Has the command wait for its gate too, if it has one. `word` is that of the wait list.
     fn gate(&mut self, turn: &mut Turn<'_>, word: usize) -> Result<(), Refused> {
         // SAFETY: both are from this turn, as whoever made the command took them out of it.
-        let gated = unsafe { turn.gate(word, self.wait_list, self.queue) }?;
+        let gated = unsafe { turn.gate(word, (self.wait_count, self.wait_list), self.queue) }?;
         if let Some((count, list)) = gated {
             (self.wait_count, self.wait_list) = (count, list);
         }

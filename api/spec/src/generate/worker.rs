@@ -449,7 +449,7 @@ fn gate(function: &Function, order: &Order) -> TokenStream {
     );
     quote! {
         let (#count, #list): (#count_type, #list_type) =
-            match unsafe { turn.gate(#word, #list.cast(), #line) }? {
+            match unsafe { turn.gate(#word, (#count as u32, #list.cast()), #line) }? {
                 Some((count, list)) => (count as #count_type, list.cast()),
                 None => (#count, #list),
             };

@@ -4,12 +4,12 @@ use weir_wire::arena::{CONSUMED, Lost, STREAM_OFFSET, STREAM_SIZE};
 use weir_wire::check::{Malformed, Use, check, handles, traffic};
 use weir_wire::command::{Call, HEADER_SIZE, Header, MAX_COMMAND};
 use weir_wire::function::{Api, Expression, Function, Kept};
-use weir_wire::handle::Handle;
+use weir_wire::handle::{Handle, MAX_PROPOSALS};
 
 use super::super::admit::{Decision, Request};
 use super::super::arbiter::now;
 use super::super::events::Kind;
-use super::super::objects::{KindOf, MAX_PROPOSALS, Objects, Proposal};
+use super::super::objects::{KindOf, Objects, Proposal};
 use super::super::quota::Taken;
 use super::report::Flight;
 use super::work::Plan;
@@ -211,11 +211,7 @@ impl Client {
                 parent,
                 found,
             } => {
-                let known = |other: &Proposal| other.handle.slot() == handle.slot();
-                if !objects.is_free(handle)
-                    || proposals.len() == MAX_PROPOSALS
-                    || proposals.iter().any(known)
-                {
+                if !objects.is_free(handle) || proposals.len() == MAX_PROPOSALS {
                     return Err(Refusal::malformed(api));
                 }
                 proposals.push(Proposal {
@@ -229,6 +225,13 @@ impl Client {
                 Ok(())
             }
         })?;
+        if proposals.len() > 1 {
+            let mut slots: Vec<u32> = proposals.iter().map(|new| new.handle.slot()).collect();
+            slots.sort_unstable();
+            if !slots.is_sorted_by(|one, next| one < next) {
+                return Err(Refusal::malformed(api));
+            }
+        }
         let refused = |word: Option<usize>, allowed: fn(&Objects, Handle) -> bool| {
             let handle = Handle(call.word(word?));
             (!handle.is_null() && !allowed(objects, handle)).then(|| match objects.kind(handle) {
@@ -325,6 +328,7 @@ impl Client {
             return Err(Lost::Protocol);
         }
         let flight = Flight {
+            bound: vec![0; self.proposals.len().div_ceil(64)],
             proposed: self.proposals.iter().map(|new| new.handle).collect(),
             work,
             called: false,

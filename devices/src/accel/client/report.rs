@@ -12,6 +12,8 @@ use super::{Client, Desk};
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) proposed: Vec<Handle>,
+    /// Which of them name an object, by position in words of 64.
+    pub(super) bound: Vec<u64>,
     /// What it is to the device, where that has not been reported to have ended.
     pub(super) work: Option<Work>,
     pub(super) called: bool,
@@ -41,19 +43,28 @@ impl Client {
         }
         let Some(flight) = self.flights.get_mut(&id) else {
             return match completion.event {
-                Event::Called { .. } => Err(Lost::Worker),
+                Event::Called { .. } | Event::Bound { .. } => Err(Lost::Worker),
                 // The work of a call that failed, late. It costs nothing.
                 Event::Executed { .. } | Event::Ready => Ok(()),
             };
         };
         match completion.event {
-            Event::Called { .. } if flight.called => return Err(Lost::Worker),
+            Event::Called { .. } | Event::Bound { .. } if flight.called => {
+                return Err(Lost::Worker);
+            }
+            Event::Bound { word, bound } => match flight.bound.get_mut(word as usize) {
+                Some(place) if word > 0 => *place = bound,
+                _ => return Err(Lost::Worker),
+            },
             Event::Called { bound, error } => {
                 flight.called = true;
+                if let Some(first) = flight.bound.first_mut() {
+                    *first = bound;
+                }
                 let failed = flight.work.take_if(|_| error != 0);
                 let mut freed = 0;
                 for (index, handle) in flight.proposed.iter().enumerate() {
-                    if bound >> index & 1 == 0 {
+                    if flight.bound[index / 64] >> (index % 64) & 1 == 0 {
                         freed += self.objects.unbind(*handle);
                     }
                 }

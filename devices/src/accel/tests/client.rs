@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use weir_wire::arena::{
     Arena, DATA_OFFSET, Lost, MAX_BATCHES, MIN_SIZE, STREAM_OFFSET, STREAM_SIZE,
 };
+use weir_wire::channel::Event;
 use weir_wire::check::check;
 use weir_wire::command::MAX_COMMAND;
 use weir_wire::function::NOTHING_KEPT;
-use weir_wire::handle::Handle;
+use weir_wire::handle::{Handle, MAX_PROPOSALS};
 
 use super::super::admit::{Admission, Decision, Request};
 use super::super::client::Announced;
@@ -273,7 +274,8 @@ fn one_call_cannot_propose_a_slot_twice_nor_too_many() {
             .send(&toy::find(NOBODY, &[h(1, 1), h(1, 2)], DATA_OFFSET, 0))
             .is_empty()
     );
-    let many: Vec<Handle> = (0..65).map(|slot| h(slot, 1)).collect();
+    let most = MAX_PROPOSALS as u32;
+    let many: Vec<Handle> = (0..=most).map(|slot| h(slot, 1)).collect();
     assert!(
         bench
             .send(&toy::find(NOBODY, &many, DATA_OFFSET, 0))
@@ -281,10 +283,30 @@ fn one_call_cannot_propose_a_slot_twice_nor_too_many() {
     );
     assert_eq!(
         bench
-            .send(&toy::find(NOBODY, &many[..64], DATA_OFFSET, 0))
+            .send(&toy::find(NOBODY, &many[1..], DATA_OFFSET, 0))
             .len(),
         1
     );
+}
+
+#[test]
+fn of_many_proposals_those_live_that_are_reported() {
+    let mut bench = Bench::new(100);
+    let many: Vec<Handle> = (0..200).map(|slot| h(slot, 1)).collect();
+    let sent = bench.send(&toy::find(NOBODY, &many, DATA_OFFSET, 0));
+    for (word, bound) in [(1, 1 << 5), (3, 1 << 7)] {
+        bench.report(sent[0].0, Event::Bound { word, bound });
+    }
+    bench.called(sent[0].0, 1, 0);
+    bench.settle();
+    let mut lives = |slot: &u32| {
+        let words = [h(*slot, 1).0, 0, 0];
+        !bench
+            .send(&toy::command(toy::ANY, NOBODY, &words))
+            .is_empty()
+    };
+    let alive: Vec<u32> = (0..200).filter(|slot| lives(slot)).collect();
+    assert_eq!(alive, [0, 69, 199]);
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn a_call_that_failed_costs_no_time() {
 
 #[test]
 fn reports_of_what_was_never_sent_end_the_client() {
-    for event in [executed(1), Event::Called { bound: 0, error: 0 }] {
+    let bound = Event::Bound { word: 1, bound: 1 };
+    for event in [executed(1), Event::Called { bound: 0, error: 0 }, bound] {
         let mut bench = Bench::new(100);
         bench.report(77, event);
         assert_eq!(bench.turn(), Err(Lost::Worker));
@@ -65,6 +66,11 @@ fn reports_of_what_was_never_sent_end_the_client() {
     let sent = bench.send(&toy::run(NOBODY, NULL, 0));
     bench.called(sent[0].0, 0, 0);
     bench.called(sent[0].0, 0, 0);
+    assert_eq!(bench.turn(), Err(Lost::Worker));
+    // Of handles that were not proposed.
+    let mut bench = Bench::new(100);
+    let sent = bench.send(&toy::run(NOBODY, NULL, 0));
+    bench.report(sent[0].0, bound);
     assert_eq!(bench.turn(), Err(Lost::Worker));
 }
 

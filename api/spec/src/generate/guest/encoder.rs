@@ -95,8 +95,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// A call finds no more objects than there are bits to say which: asked for more, it asks for
-    /// fewer.
+    /// A call finds no more objects than can travel: asked for more, it asks for fewer.
     fn clamp(&self, param: &Param) -> Option<TokenStream> {
         let (Role::Found { len, .. } | Role::NewList { len, .. }) = &param.role else {
             return None;
@@ -241,19 +240,7 @@ impl Encoder<'_> {
             Contents::Handles(kind) => {
                 let put = quote!(call.objects(#word, #name.cast(), len / 8, #kind, #optional));
                 let put = self.or_invalid(param, *kind, put);
-                // Of a list that is not there, none can be named.
-                match param.invalid {
-                    None => quote!(#put?),
-                    Some(invalid) => {
-                        let (invalid, count) = (integer(invalid.into()), self.count(param));
-                        quote!({
-                            if #name.is_null() && #count != 0 {
-                                return Err(Code(#invalid));
-                            }
-                            #put?
-                        })
-                    }
-                }
+                quote!(#put?)
             }
             Contents::Properties(keys) => {
                 let keys = keys.iter().map(|(key, kind)| quote!((#key, #kind)));
@@ -288,17 +275,6 @@ impl Encoder<'_> {
                 unsafe { #put };
             },
             None => quote!(unsafe { #put };),
-        }
-    }
-
-    /// How many elements an input is said to have; 0 if that has no value.
-    fn count(&self, param: &Param) -> TokenStream {
-        match &param.role {
-            Role::Input { len: Some(len), .. } => {
-                let value = len.to_rust(&mut |leaf| self.leaf(leaf));
-                quote!((|| -> Option<i128> { Some(#value) })().unwrap_or(0))
-            }
-            _ => quote!(0),
         }
     }
 
