@@ -6,7 +6,9 @@
 #ifndef COMMON_H
 #define COMMON_H
 
+#ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 120
+#endif
 #define CL_USE_DEPRECATED_OPENCL_1_1_APIS
 #include <CL/cl.h>
 #include <stdint.h>
@@ -110,6 +112,28 @@ static inline uint32_t next_random(uint32_t *state)
 	*state ^= *state >> 17;
 	*state ^= *state << 5;
 	return *state;
+}
+
+/* Whether the device reports the extension. */
+static inline int has_extension(const char *name)
+{
+	static char names[16384];
+	size_t length = strlen(name);
+
+	CL(clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof(names), names, NULL));
+	for (char *at = names; (at = strstr(at, name)) != NULL; at += length)
+		if ((at == names || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+			return 1;
+	return 0;
+}
+
+/* PoCL crashes or gives up where a program calls some functions of old versions. */
+static inline int is_pocl(void)
+{
+	char name[64] = "";
+
+	CL(clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name), name, NULL));
+	return strcmp(name, "Portable Computing Language") == 0;
 }
 
 static inline void teardown(void)

@@ -11,7 +11,7 @@ build=$1 icd=$2
 shift 2
 here=$(dirname "$0")
 [ $# -gt 0 ] || set -- hash mandelbrot nbody threads thousand churn memory images events callbacks order build link info exact \
-	devices fork storm transfers errors arrays.py
+	devices fork storm transfers errors modern deprecated arrays.py
 python=${PYTHON:-/usr/bin/python3}
 native=${NATIVE_VENDORS:-/etc/OpenCL/vendors}
 out=$(mktemp -d)

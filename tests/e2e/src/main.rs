@@ -90,6 +90,11 @@ const SAME_AS_HOST: &[&str] = &[
     "info",
     "transfers",
     "errors",
+    "exact",
+    "link",
+    "order",
+    "modern",
+    "deprecated",
     "arrays.py",
 ];
 
