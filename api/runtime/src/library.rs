@@ -195,6 +195,16 @@ pub trait Library: Send + Sync {
         None
     }
 
+    /// Makes an event of a command that has ended with the error `code`, where `line` would have
+    /// made one. `None` where that cannot be.
+    ///
+    /// # Safety
+    ///
+    /// As for [`make_gate`](Self::make_gate).
+    unsafe fn make_failed(&self, _line: *mut c_void, _code: i32) -> Option<*mut c_void> {
+        None
+    }
+
     /// Completes a gate and lets go of it.
     ///
     /// # Safety

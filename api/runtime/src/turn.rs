@@ -14,7 +14,7 @@ use weir_wire::channel::{Event, Received};
 use weir_wire::check::check;
 use weir_wire::command::{Call, Header, Place, Reference};
 use weir_wire::files::Bundle;
-use weir_wire::function::{Failure, Function, Kept};
+use weir_wire::function::{Failure, Function, Kept, Passing};
 use weir_wire::handle::Handle;
 
 use crate::files::Tree;
@@ -838,6 +838,38 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Nobody waits for the call, which has failed: the event that it was to make tells so, if it was
+    /// to make one and nothing else.
+    fn fail_event(&mut self, error: i32) {
+        let mut new = self.function.params.iter().filter_map(|p| match p.passing {
+            Passing::New { kind, .. } => Some((Handle(self.call.word(p.word)), kind)),
+            Passing::NewArray { .. } => Some((Handle::NULL, 0)),
+            _ => None,
+        });
+        let (Some((event, kind)), None, Some(order)) =
+            (new.next(), new.next(), self.function.order)
+        else {
+            return;
+        };
+        let line = Handle(self.call.word(order.line));
+        let Some((_, line, _)) = self.session.objects.find_any(line) else {
+            return;
+        };
+        if event.is_null() || self.bound.iter().any(|word| *word != 0) {
+            return;
+        }
+        // SAFETY: the line is an object of this client, of the kind that the function's table says.
+        if let Some(failed) = unsafe { self.library.make_failed(line, error) } {
+            let known = Known {
+                note: 0,
+                kept: 0,
+                can_be_named: false,
+            };
+            self.session.objects.bind(event, kind, failed, known);
+            self.bound = vec![1];
+        }
+    }
+
     fn finish(mut self, made: Made) {
         let answer = made.unwrap_or_else(|Refused(code)| {
             let value = match self.function.failure {
@@ -852,6 +884,9 @@ impl<'a> Turn<'a> {
         let header = self.call.header;
         if let Failure::Out(word) = self.function.failure {
             self.write(word, &answer.error.to_le_bytes());
+        }
+        if self.call.header.seq == 0 && answer.error != 0 {
+            self.fail_event(answer.error);
         }
         if let Some(time) = self.worked {
             let device_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -885,7 +920,9 @@ impl<'a> Turn<'a> {
             self.session.reply(header.lane, header.seq, answer.value);
         } else if answer.error != 0 && self.function.releases.is_none() {
             // (What cannot be released was never made, and that has been reported.)
-            self.session.arena.put_error(answer.error);
+            let line = self.function.order.map(|order| self.call.word(order.line));
+            let line = Handle(line.unwrap_or(0));
+            self.session.arena.put_error(line, answer.error);
         }
     }
 }

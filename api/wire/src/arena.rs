@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use crate::handle::Handle;
 use crate::shared::SharedMemory;
 
 /// First word of every arena: "WEIR".
@@ -55,10 +56,14 @@ pub const CONSUMED: u64 = 0x40;
 pub const SLEEPERS: u64 = 0x80;
 /// `u32`: raised by the worker whenever something happened outside of any call.
 pub const EVENTS: u64 = 0xc0;
-/// `u32`: the first error of a call that nobody waits for, and its function; see [`take_error`].
-///
-/// [`take_error`]: Arena::take_error
+/// `u32`: the first error of a call that nobody waits for and that is given to no line, such as a
+/// queue; see [`Arena::take_error`].
 pub const ASYNC_ERROR: u64 = 0xc8;
+/// [`MAX_LATE`] times `u64`: the first error of each line's calls that nobody waits for, in the low
+/// half; in the high half, slot and generation of the line's handle, 20 and 12 bits of them.
+pub const LATE_ERRORS: u64 = 0x100;
+/// Lines that can have such an error at the same time.
+pub const MAX_LATE: u64 = 32;
 
 /// The client can be used.
 pub const STATE_RUNNING: u32 = 1;
@@ -219,9 +224,21 @@ impl Arena {
         self.word(EVENTS)
     }
 
-    /// Keeps the error `code` (not 0) of a call that nobody waits for, unless an earlier one has not
-    /// been taken yet.
-    pub fn put_error(&self, code: i32) {
+    /// Keeps the error `code` (not 0) of a call that nobody waits for, unless an earlier one of the
+    /// same `line` has not been taken yet. The line is null where there is none.
+    pub fn put_error(&self, line: Handle, code: i32) {
+        if !line.is_null() {
+            let late = late(line) | u64::from(code as u32);
+            for place in self.late_errors() {
+                let before = place.compare_exchange(0, late, Ordering::AcqRel, Ordering::Acquire);
+                match before {
+                    Ok(_) => return,
+                    Err(other) if of_same_line(other, late) => return,
+                    Err(_) => {}
+                }
+            }
+            // With so many lines that failed, it is told wherever errors are looked for.
+        }
         let _ = self.word(ASYNC_ERROR).compare_exchange(
             0,
             code as u32,
@@ -230,8 +247,63 @@ impl Arena {
         );
     }
 
-    /// Takes the first error of the calls that nobody waited for; 0 if there was none.
-    pub fn take_error(&self) -> i32 {
+    /// Takes the first error of the calls that nobody waited for and that were given to one of
+    /// `lines` or to none; 0 if there was none.
+    pub fn take_error(&self, lines: &[Handle]) -> i32 {
+        for place in self.late_errors() {
+            let found = place.load(Ordering::Acquire);
+            let is_of = |line: &Handle| of_same_line(found, late(*line));
+            // Somebody else may take it just now.
+            if found != 0 && lines.iter().any(is_of) && place.swap(0, Ordering::AcqRel) == found {
+                return found as u32 as i32;
+            }
+        }
         self.word(ASYNC_ERROR).swap(0, Ordering::AcqRel) as i32
+    }
+
+    fn late_errors(&self) -> impl Iterator<Item = &AtomicU64> {
+        let places = (0..MAX_LATE).map(|index| LATE_ERRORS + 8 * index);
+        // All of them lie in the header, aligned.
+        places.filter_map(|at| self.memory().atomic_u64(at).ok())
+    }
+}
+
+/// What the high half of a late error says of its line.
+fn late(line: Handle) -> u64 {
+    let named = (line.generation() & 0xfff) << 20 | line.slot() & 0xf_ffff;
+    u64::from(named) << 32
+}
+
+fn of_same_line(one: u64, other: u64) -> bool {
+    one >> 32 == other >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_errors_are_told_by_line() {
+        let (arena, _file) = Arena::create(MIN_SIZE).unwrap();
+        let [one, two] = [Handle::new(0, 1), Handle::new(5, 9)];
+        arena.put_error(two, -5);
+        arena.put_error(one, -4);
+        arena.put_error(two, -6);
+        arena.put_error(Handle::NULL, -7);
+        assert_eq!(arena.take_error(&[one]), -4);
+        assert_eq!(arena.take_error(&[one]), -7, "of no line");
+        assert_eq!(arena.take_error(&[one]), 0);
+        assert_eq!(arena.take_error(&[one, two]), -5, "the first one");
+        assert_eq!(arena.take_error(&[two]), 0);
+    }
+
+    #[test]
+    fn no_error_is_lost_for_want_of_places() {
+        let (arena, _file) = Arena::create(MIN_SIZE).unwrap();
+        for line in 0..=MAX_LATE as u32 {
+            arena.put_error(Handle::new(line, 1), -1 - line as i32);
+        }
+        assert_eq!(arena.take_error(&[]), -1 - MAX_LATE as i32);
+        assert_eq!(arena.take_error(&[Handle::new(3, 1)]), -4);
     }
 }

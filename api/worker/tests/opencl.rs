@@ -118,7 +118,7 @@ fn a_kernel_computes_what_it_should() {
         client.read(at, 4 * N as usize),
         floats((0..N).map(|i| 3.5 * i as f32))
     );
-    assert_eq!(client.arena.take_error(), 0);
+    assert_eq!(client.arena.take_error(&[setup.queue]), 0);
     assert_eq!(client.called(launch), Some((1, 0)));
     assert!(
         client.executed(launch).unwrap() > 0,
@@ -223,7 +223,65 @@ fn transfers_that_nobody_waits_for_say_when_they_are_complete() {
     );
     assert_eq!(client.call(f::clFinish, &queue), 0);
     assert_eq!(client.word(late) as u32, 2);
-    assert_eq!(client.arena.take_error(), CL_INVALID_VALUE);
+    let elsewhere = Handle::new(setup.queue.slot() + 1, 1);
+    assert_eq!(client.arena.take_error(&[elsewhere]), 0, "of another queue");
+    assert_eq!(client.arena.take_error(&[setup.queue]), CL_INVALID_VALUE);
+}
+
+#[test]
+fn a_late_error_is_its_queue_s_and_its_event_s() {
+    let (_cache, mut client) = client();
+    let setup = client.setup(0);
+    let other = client.propose();
+    let made = client.call(
+        f::clCreateCommandQueue,
+        &[
+            ("context", Argument::Handle(setup.context)),
+            ("device", Argument::Handle(setup.device)),
+            ("errcode_ret", Argument::Arena(setup.errcode, 4)),
+            ("return", Argument::Handle(other)),
+        ],
+    );
+    assert_eq!(made, other.0);
+    let buffer = client.buffer(&setup, 64);
+    let (at, done) = (client.allocate(128), client.allocate(4));
+    let mut read = |queue, len| {
+        let event = client.propose();
+        let id = client.queue(
+            f::clEnqueueReadBuffer,
+            &[
+                ("command_queue", Argument::Handle(queue)),
+                ("buffer", Argument::Handle(buffer)),
+                ("cb", Argument::Scalar(len)),
+                ("ptr", Argument::Arena(at, len)),
+                ("event", Argument::Handle(event)),
+                ("__done", Argument::Arena(done, 4)),
+            ],
+        );
+        (id, event)
+    };
+    let (failed, event) = read(setup.queue, 65);
+    let (good, _) = read(other, 64);
+    for queue in [setup.queue, other] {
+        let queue = [("command_queue", Argument::Handle(queue))];
+        assert_eq!(client.call(f::clFinish, &queue), 0);
+    }
+    assert_eq!(client.arena.take_error(&[other]), 0);
+    assert_eq!(client.arena.take_error(&[setup.queue]), CL_INVALID_VALUE);
+    assert_eq!(client.called(failed), Some((1, CL_INVALID_VALUE)));
+    assert_eq!(client.called(good), Some((1, 0)));
+
+    let status = CL_EVENT_COMMAND_EXECUTION_STATUS;
+    let answer = info(&mut client, f::clGetEventInfo, ("event", event), status, 4);
+    assert_eq!(answer, (0, CL_INVALID_VALUE.to_le_bytes().to_vec()));
+    let waited = client.call(
+        f::clWaitForEvents,
+        &[
+            ("num_events", Argument::Scalar(1)),
+            ("event_list", Argument::Handles(&[event])),
+        ],
+    );
+    assert_eq!(waited as i32, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
 }
 
 #[test]

@@ -164,12 +164,16 @@ struct weir_wait {
  * @consumed: announcements that the device has taken so far
  * @sleepers: threads that sleep in WEIR_IOC_WAIT; written by the driver
  * @events: number of things that happened outside of any call
- * @async_error: first error of a call for which nobody waits
+ * @async_error: first error of a call for which nobody waits and that is given
+ *	to no line, such as a queue
  * @unused0: 0
  * @unused1: 0
  * @unused2: 0
  * @unused3: 0
  * @unused4: 0
+ * @late_errors: first error of each line's calls for which nobody waits, in the
+ *	low half; in the high half, what names the line
+ * @unused5: 0
  *
  * All little-endian. The process can write all of it; the device and the
  * driver trust none of it, and a process that spoils it harms itself only.
@@ -193,7 +197,9 @@ struct weir_arena_header {
 	__le32 events;
 	__le32 unused3;
 	__le32 async_error;
-	__u8 unused4[3892];
+	__u8 unused4[52];
+	__le64 late_errors[32];
+	__u8 unused5[3584];
 };
 
 #define WEIR_ARENA_MAGIC	0x52494557u
@@ -214,6 +220,7 @@ _Static_assert(__builtin_offsetof(struct weir_arena_header, consumed) == 0x40, "
 _Static_assert(__builtin_offsetof(struct weir_arena_header, sleepers) == 0x80, "sleepers");
 _Static_assert(__builtin_offsetof(struct weir_arena_header, events) == 0xc0, "events");
 _Static_assert(__builtin_offsetof(struct weir_arena_header, async_error) == 0xc8, "async_error");
+_Static_assert(__builtin_offsetof(struct weir_arena_header, late_errors) == 0x100, "late_errors");
 #endif
 
 #endif /* _UAPI_WEIR_H */

@@ -58,6 +58,8 @@ struct Work {
     proposed: Vec<Handle>,
     /// Handles for lists of objects that the call may find or make.
     found: Vec<Handle>,
+    /// What the objects of its lists belong to.
+    lines: Vec<Handle>,
     bulk: Option<InArena>,
 }
 
@@ -256,7 +258,11 @@ impl Call {
             self.weir.deferred.forget(done);
         }
         let unreported = match (self.weir.face.reports)(self.function) {
-            true => self.weir.arena().take_error(),
+            true => {
+                let lines = &mut self.work.lines;
+                lines.push(self.owner);
+                self.weir.arena().take_error(lines)
+            }
             false => 0,
         };
         match (unreported, error) {
@@ -440,6 +446,7 @@ impl Drop for Call {
         }
         self.work.outputs.clear();
         self.work.inputs.clear();
+        self.work.lines.clear();
         self.work.bulk = None;
         let work = std::mem::take(&mut self.work);
         let _ = SPARE.try_with(|spare| spare.set(Some(work)));

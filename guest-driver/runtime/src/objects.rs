@@ -183,12 +183,16 @@ impl Objects {
 
     /// The object that `object` belongs to in the end: itself, if it has no parent.
     pub(crate) fn eldest<'a>(&'a self, mut object: &'a Object) -> &'a Object {
-        while let Some(slot) = object.parent.load(Ordering::Relaxed).checked_sub(1)
-            && let Some(parent) = self.at(slot)
-        {
+        while let Some(parent) = self.parent(object) {
             object = parent;
         }
         object
+    }
+
+    /// The object that `object` belongs to.
+    pub(crate) fn parent(&self, object: &Object) -> Option<&Object> {
+        let slot = object.parent.load(Ordering::Relaxed).checked_sub(1)?;
+        self.at(slot)
     }
 
     /// Nobody yet.

@@ -284,7 +284,7 @@ impl Mediator {
         };
         if call.header.seq == 0 {
             if call.header.function == FAIL {
-                self.arena.put_error(-42);
+                self.arena.put_error(weir_wire::handle::Handle::NULL, -42);
             }
             return;
         }

@@ -158,6 +158,15 @@ impl Library for OpenCl {
         (error == CL_SUCCESS && !gate.is_null()).then_some(gate)
     }
 
+    unsafe fn make_failed(&self, line: *mut c_void, code: i32) -> Option<*mut c_void> {
+        let set = self.vendor.clSetUserEventStatus.filter(|_| code < 0)?;
+        // SAFETY: the caller says so of the line.
+        let event = unsafe { self.make_gate(line) }?;
+        // SAFETY: it is a user event that nothing has set.
+        unsafe { set(event, code) };
+        Some(event)
+    }
+
     unsafe fn open_gate(&self, gate: *mut c_void) {
         if let Some(set) = self.vendor.clSetUserEventStatus {
             // SAFETY: the gate is a user event that nothing has set.

@@ -87,7 +87,8 @@ impl Client {
             self.meter.refused.add(1);
             let place = format_args!("call=? offset={offset} length={length}");
             self.meter.note(Kind::Refused, place);
-            self.arena.put_error(desk.apis[0].errors.malformed as i32);
+            let code = desk.apis[0].errors.malformed;
+            self.arena.put_error(Handle::NULL, code as i32);
         }
         self.meter.batches.add(1);
         self.consumed += 1;

@@ -3,6 +3,7 @@
 use weir_wire::arena::{Arena, DATA_OFFSET, MAX_LANES, SLOT_SEQ};
 use weir_wire::command::{Call, Header, Place};
 use weir_wire::function::Failure;
+use weir_wire::handle::Handle;
 
 use super::super::events::Kind;
 use super::Client;
@@ -33,7 +34,9 @@ impl Client {
             // A release that nobody waits for fails where its object was never made, which has been
             // told.
             if function.is_none_or(|function| function.releases.is_none()) {
-                self.arena.put_error(code as i32);
+                let order = function.and_then(|function| function.order);
+                let line = order.zip(call).map(|(order, call)| call.word(order.line));
+                self.arena.put_error(Handle(line.unwrap_or(0)), code as i32);
             }
             return;
         };

@@ -75,10 +75,10 @@ fn a_malformed_command_is_answered_and_the_rest_goes_on() {
 fn an_error_that_nobody_waits_for_is_kept() {
     let mut bench = Bench::new(100);
     assert!(bench.send(&toy::retain(NOBODY, h(3, 1))).is_empty());
-    assert_eq!(i64::from(bench.arena.take_error()), toy::NO_BOX);
+    assert_eq!(i64::from(bench.arena.take_error(&[])), toy::NO_BOX);
     // That there is nothing to release was the error of an earlier call.
     assert!(bench.send(&toy::release(NOBODY, h(3, 1))).is_empty());
-    assert_eq!(bench.arena.take_error(), 0);
+    assert_eq!(bench.arena.take_error(&[]), 0);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_queued_call_that_is_refused_is_over() {
             .is_empty()
     );
     assert_eq!(read_error(&bench, DATA_OFFSET), 2);
-    assert_eq!(i64::from(bench.arena.take_error()), toy::NO_BOX);
+    assert_eq!(i64::from(bench.arena.take_error(&[])), toy::NO_BOX);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_lane_that_is_none_gets_no_answer() {
     let mut bench = Bench::new(100);
     assert!(bench.send(&toy::ping(caller(256, 1), 1)).is_empty());
     assert!(bench.send(&toy::ping(caller(u32::MAX, 1), 1)).is_empty());
-    assert_eq!(i64::from(bench.arena.take_error()), toy::MALFORMED);
+    assert_eq!(i64::from(bench.arena.take_error(&[])), toy::MALFORMED);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn batches_outside_of_the_stream_are_refused() {
         bench.client.announce(announced).unwrap();
         bench.settle();
         assert!(bench.sent().is_empty(), "{announced:?}");
-        assert_eq!(i64::from(bench.arena.take_error()), toy::MALFORMED);
+        assert_eq!(i64::from(bench.arena.take_error(&[])), toy::MALFORMED);
         assert_eq!(bench.arena.consumed(), 1);
         assert_eq!(bench.stats().traffic.refused, 1);
     }

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use weir_guest::Code;
+use weir_wire::handle::Handle;
 
 use super::buffers::with_buffer;
 use super::{LIBRARY, code, object, status};
@@ -203,6 +204,6 @@ fn hand_on(waited: Result<(), Code>) {
         && error != of_event
         && error != weir.lost()
     {
-        weir.arena().put_error(error.0 as i32);
+        weir.arena().put_error(Handle::NULL, error.0 as i32);
     }
 }

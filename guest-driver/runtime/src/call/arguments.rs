@@ -285,8 +285,11 @@ impl Call {
         self.inline(index, size)?;
         for i in 0..count as usize {
             // SAFETY: the caller answers for `count` pointers.
-            let handle = self.find(unsafe { *list.add(i) }, kind)?.handle();
+            let object = self.find(unsafe { *list.add(i) }, kind)?;
+            let handle = object.handle();
             self.work.command[at + 8 * i..][..8].copy_from_slice(&handle.0.to_le_bytes());
+            let parent = self.weir.objects.parent(object);
+            self.work.lines.extend(parent.map(Object::handle));
         }
         Ok(())
     }
