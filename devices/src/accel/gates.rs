@@ -242,7 +242,10 @@ impl Gatekeeper {
         let turn = grant.turn;
         if turn > self.ended {
             let finite = grant.most != u64::MAX;
-            let over = grant.revoked || (finite && (!self.wanted || self.exhausted));
+            // Who gives short commands one by one has nothing to begin now and then: the turn goes on
+            // as long as something is on the device.
+            let dry = !self.wanted && (self.on_device == 0 || self.begun_ns >= grant.most);
+            let over = grant.revoked || (finite && (dry || self.exhausted));
             if over {
                 self.sealed = self.sealed.max(turn);
             }

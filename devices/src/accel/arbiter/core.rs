@@ -8,7 +8,7 @@
 //! meanwhile, the next turn begins a little before the last one will probably end.
 
 use super::pages::{ArbiterEnd, Usage};
-use super::policy::{Choice, Policy, TenantId, Terms};
+use super::policy::{Choice, Policy, Ready, TenantId, Terms};
 
 /// How an arbiter goes about it. All times are nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,13 @@ struct Turn {
     charged: u64,
     charged_before: u64,
     most: u64,
+    /// When it was given last: turns that follow on one another are one turn.
+    renewed: u64,
+    /// When it began, if another was not over then: since then the tenant takes its commands for
+    /// running.
+    behind: Option<u64>,
+    /// It ends no sooner than this.
+    floor: u64,
     revoked: bool,
     overran: bool,
 }
@@ -86,7 +93,7 @@ struct Member {
     usage: Usage,
     turn: Option<Turn>,
     turns: u64,
-    /// When it was served last, and for how long.
+    /// When it was served last, and for how long, in turns that nobody else's came between.
     ended: Option<u64>,
     lasted: u64,
     /// How long it usually takes to come back after it has been served.
@@ -108,7 +115,25 @@ impl Member {
     /// When the present turn will probably be over, if that is known.
     fn ends_at(&self) -> Option<u64> {
         let turn = self.turn?;
-        (turn.revoked || self.usage.sealed >= turn.number).then_some(self.usage.ends_at)
+        let ends_at = self.usage.ends_at.max(turn.floor);
+        (turn.revoked || self.usage.sealed >= turn.number).then_some(ends_at)
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            tenant: self.id,
+            next: self.usage.next,
+        }
+    }
+
+    /// The turn before this one's is over.
+    fn comes_first(&mut self, now: u64) {
+        if let Some(turn) = &mut self.turn
+            && let Some(since) = turn.behind.take()
+        {
+            (turn.since, turn.renewed) = (now, now);
+            turn.floor = now.saturating_add(self.usage.ends_at.saturating_sub(since));
+        }
     }
 
     /// How long it is worth to wait for the tenant after it has been served, if at all.
@@ -195,7 +220,13 @@ impl Core {
     /// nobody says anything.
     pub(super) fn step(&mut self, now: u64) -> Option<u64> {
         for index in 0..self.members.len() {
+            let served = self.members[index].turn.is_some();
             self.hear(index, now);
+            if served && self.members[index].turn.is_none() {
+                for other in &mut self.members {
+                    other.comes_first(now);
+                }
+            }
         }
         let mut again = self.grant(now);
         for member in &self.members {
@@ -203,7 +234,7 @@ impl Core {
                 && !turn.overran
                 && (turn.most != u64::MAX || turn.revoked)
             {
-                let at = turn.since.saturating_add(self.tuning.overrun);
+                let at = turn.renewed.saturating_add(self.tuning.overrun);
                 again = Some(again.map_or(at, |other| other.min(at)));
             }
         }
@@ -226,7 +257,7 @@ impl Core {
             let mut charge = used.min(passed.saturating_sub(turn.charged));
             let over = heard.ended >= turn.number || (turn.revoked && !heard.busy);
             let exclusive = turn.most != u64::MAX || turn.revoked;
-            turn.overran |= exclusive && !over && now.saturating_sub(turn.since) >= overrun;
+            turn.overran |= exclusive && !over && now.saturating_sub(turn.renewed) >= overrun;
             let held = now.saturating_sub(turn.since);
             let least = match exclusive && (over || turn.overran) {
                 true => least_for(held),
@@ -243,7 +274,7 @@ impl Core {
             }
             if over {
                 member.figures.overruns += u64::from(turn.overran);
-                member.lasted = held;
+                member.lasted += held;
                 member.ended = Some(now);
                 member.turn = None;
                 policy.end(member.id, heard.wanted, now);
@@ -281,7 +312,7 @@ impl Core {
                 continue;
             }
             let waiting = self.members.iter().filter(|member| member.backlogged());
-            let waiting: Vec<TenantId> = waiting.map(|member| member.id).collect();
+            let waiting: Vec<Ready> = waiting.map(Member::ready).collect();
             if waiting.is_empty() {
                 return None;
             }
@@ -329,6 +360,7 @@ impl Core {
             }
             turn.revoked = true;
             (turn.since, turn.charged_before) = (now, turn.charged);
+            turn.renewed = now;
             member.end.revoke(turn.number);
             // What has ended meanwhile is over.
             self.hear(index, now);
@@ -391,13 +423,17 @@ impl Core {
 
     fn begin(&mut self, chosen: usize, most: u64, now: u64) {
         let others = self.members.iter().enumerate();
+        let others = others.filter(|(index, member)| {
+            *index != chosen && member.turn.is_some_and(|turn| !turn.overran)
+        });
         // Where another turn is about to end, this one has the device from then on.
-        let free_at = others
-            .filter(|(index, member)| {
-                *index != chosen && member.turn.is_some_and(|turn| !turn.overran)
-            })
-            .filter_map(|(_, member)| member.ends_at())
-            .fold(now, u64::max);
+        let ends: Vec<u64> = others.filter_map(|(_, member)| member.ends_at()).collect();
+        let free_at = ends.iter().copied().fold(now, u64::max);
+        for (index, other) in self.members.iter_mut().enumerate() {
+            if index != chosen {
+                other.lasted = 0;
+            }
+        }
         let member = &mut self.members[chosen];
         member.stop_waiting(now);
         member.turns += 1;
@@ -413,6 +449,9 @@ impl Core {
             charged,
             charged_before,
             most,
+            renewed: free_at,
+            behind: (!ends.is_empty()).then_some(now),
+            floor: 0,
             revoked: false,
             overran: false,
         });
@@ -421,9 +460,9 @@ impl Core {
         member.end.grant(member.turns, most);
     }
 
-    fn mark_capped(&mut self, waiting: &[TenantId]) {
+    fn mark_capped(&mut self, waiting: &[Ready]) {
         for member in &mut self.members {
-            member.capped |= waiting.contains(&member.id);
+            member.capped |= waiting.iter().any(|ready| ready.tenant == member.id);
         }
     }
 }

@@ -1,18 +1,30 @@
-//! Start-time fair queueing over device time.
+//! Fair queueing over device time.
 //!
-//! Each tenant has a *tag*: the device time that it has used, divided by its share. The lowest tag is
-//! next. Time is charged after it has been used, as measured; until then the expected time counts.
-//! The virtual time is the tag of who was served last, as it was when that began; an idle tenant that
-//! comes back starts from there, so that nobody saves up what he has not used.
+//! Each tenant has a *tag*: the device time that it has used, divided by its share. Time is charged
+//! after it has been used, as measured; until then the expected time counts. Of those whose tags are
+//! not above the mean (by their shares, of all that want or have the device) the one is next that
+//! would have the lowest tag after its next command. The first keeps a tenant from getting ahead by
+//! more than one command, the second those with large shares or short commands from falling behind
+//! while the others have theirs.
+//!
+//! The virtual time is the tag of who was served last, as it was when that began. An idle tenant that
+//! comes back starts no further behind than one service lately took anybody: nobody saves up more
+//! than that. That little is kept because who has nothing to do for a moment only would lose it anew
+//! whenever another's long command begins meanwhile, and because who uses less than its share is then
+//! next at once. Nobody gains more than its share by it: it is part of the share that was not used.
 
 use std::collections::HashMap;
 
-use super::policy::{Choice, Policy, TenantId, Terms};
+use super::policy::{Choice, Policy, Ready, TenantId, Terms};
 
 /// Tags are nanoseconds times this, divided by the share: exact enough for the largest share.
 const SCALE: u128 = 1 << 20;
 /// A cap is kept over any time as long as this, and more loosely over shorter ones.
 const CAP_WINDOW: u64 = 20_000_000;
+/// Most time that a tenant has in hand when it comes back, whatever others' commands took.
+const MOST_IN_HAND: u64 = 100_000_000;
+/// Of each service, what was the longest before counts for one part in so many less.
+const FORGETTING: u128 = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
@@ -26,6 +38,8 @@ struct Account {
     filled: u64,
     /// When it was served last, as a count of services.
     served: u64,
+    /// Its tag when this service began.
+    began: u128,
 }
 
 impl Account {
@@ -66,13 +80,42 @@ pub struct Fair {
     accounts: HashMap<TenantId, Account>,
     virtual_time: u128,
     services: u64,
+    /// How far one service lately moved a tag.
+    step: u128,
 }
 
+/// What decides between tenants that have something to do: the lowest is next.
+type Rank = (bool, bool, u128, u64);
+
 impl Fair {
-    /// What decides between backlogged tenants: the lowest is next.
-    fn rank(&self, account: &Account) -> (bool, u128, u64) {
-        let ahead = account.terms.interactive && account.expected_tag() <= self.virtual_time;
-        (!ahead, account.expected_tag(), account.served)
+    /// The mean of the tags of those that have something to do or are served, by their shares:
+    /// where everybody's tag would be if the device could be divided.
+    fn mean(&self, backlogged: &[Ready]) -> u128 {
+        let active = |(tenant, account): &(&TenantId, &Account)| {
+            account.expected > 0 || backlogged.iter().any(|ready| ready.tenant == **tenant)
+        };
+        let active = self.accounts.iter().filter(active);
+        let active: Vec<(u128, u128)> = active
+            .map(|(_, account)| (account.expected_tag(), u128::from(account.terms.share)))
+            .collect();
+        // (Relative to the lowest, so that the products stay small.)
+        let Some(lowest) = active.iter().map(|(tag, _)| *tag).min() else {
+            return self.virtual_time;
+        };
+        let above: u128 = active.iter().map(|(tag, by)| (tag - lowest) * by).sum();
+        let shares: u128 = active.iter().map(|(_, by)| by).sum();
+        lowest + above.div_ceil(shares.max(1))
+    }
+
+    fn rank(&self, account: &Account, next: u64, mean: u128) -> Rank {
+        let tag = account.expected_tag();
+        let ahead = account.terms.interactive && tag <= self.virtual_time;
+        (
+            !ahead,
+            tag > mean,
+            tag + account.scaled(next),
+            account.served,
+        )
     }
 }
 
@@ -85,6 +128,7 @@ impl Policy for Fair {
             left: i128::from(CAP_WINDOW) * i128::from(terms.cap.unwrap_or(0)),
             filled: now,
             served: 0,
+            began: self.virtual_time,
         };
         let account = self.accounts.entry(tenant).or_insert(fresh);
         account.fill(now);
@@ -104,14 +148,16 @@ impl Policy for Fair {
 
     fn arrive(&mut self, tenant: TenantId, _now: u64) {
         if let Some(account) = self.accounts.get_mut(&tenant) {
-            account.tag = account.tag.max(self.virtual_time);
+            let in_hand = self.step.min(account.scaled(MOST_IN_HAND));
+            account.tag = account.tag.max(self.virtual_time.saturating_sub(in_hand));
         }
     }
 
-    fn choose(&mut self, backlogged: &[TenantId], now: u64) -> Choice {
-        let mut best: Option<((bool, u128, u64), TenantId, u64)> = None;
+    fn choose(&mut self, backlogged: &[Ready], now: u64) -> Choice {
+        let mean = self.mean(backlogged);
+        let mut best: Option<(Rank, TenantId, u64)> = None;
         let mut soonest: Option<u64> = None;
-        for tenant in backlogged {
+        for Ready { tenant, next } in backlogged {
             let Some(account) = self.accounts.get_mut(tenant) else {
                 continue;
             };
@@ -122,7 +168,7 @@ impl Policy for Fair {
                     continue;
                 }
             };
-            let rank = self.rank(&self.accounts[tenant]);
+            let rank = self.rank(&self.accounts[tenant], *next, mean);
             if best.as_ref().is_none_or(|(other, ..)| rank < *other) {
                 best = Some((rank, *tenant, most));
             }
@@ -140,6 +186,7 @@ impl Policy for Fair {
             self.virtual_time = self.virtual_time.max(account.tag);
             account.expected = account.expected.saturating_add(expected);
             account.served = self.services;
+            account.began = account.tag;
         }
     }
 
@@ -156,6 +203,8 @@ impl Policy for Fair {
     fn end(&mut self, tenant: TenantId, _backlogged: bool, _now: u64) {
         if let Some(account) = self.accounts.get_mut(&tenant) {
             account.expected = 0;
+            let step = account.tag.saturating_sub(account.began);
+            self.step = step.max(self.step - self.step / FORGETTING);
         }
     }
 

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `policy` | what a policy of sharing decides, and which there are |
-//! | `fair` | start-time fair queueing: the one that is used |
+//! | `fair` | fair queueing over device time: the one that is used |
 //! | `simple` | two to compare with |
 //! | `core` | how the policy's decisions become turns on the device |
 //! | `pages` | what arbiter and mediator say to one another |
@@ -28,7 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use self::core::{TenantFigures, Tuning};
 pub use self::pages::{DESCRIPTORS, TenantEnd};
-pub use self::policy::{Choice, Policy, PolicyKind, TenantId, Terms};
+pub use self::policy::{Choice, Policy, PolicyKind, Ready, TenantId, Terms};
 
 pub(super) use self::pages::{Grant, Usage};
 

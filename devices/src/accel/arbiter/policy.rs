@@ -29,6 +29,15 @@ impl Default for Terms {
     }
 }
 
+/// A tenant that has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// How long its next command will probably take, in nanoseconds.
+    pub next: u64,
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -63,7 +72,7 @@ pub trait Policy: Send {
     fn arrive(&mut self, tenant: TenantId, now: u64);
 
     /// Which of the `backlogged` tenants is next.
-    fn choose(&mut self, backlogged: &[TenantId], now: u64) -> Choice;
+    fn choose(&mut self, backlogged: &[Ready], now: u64) -> Choice;
 
     /// A tenant is served, probably for `expected` nanoseconds.
     fn begin(&mut self, tenant: TenantId, expected: u64, now: u64);

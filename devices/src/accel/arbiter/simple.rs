@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::policy::{Choice, Policy, TenantId, Terms};
+use super::policy::{Choice, Policy, Ready, TenantId, Terms};
 
 /// Lets tenants in in the order in which they come, each time anew.
 #[derive(Debug, Default)]
@@ -33,10 +33,10 @@ impl Policy for Fifo {
         self.queue_up(tenant);
     }
 
-    fn choose(&mut self, backlogged: &[TenantId], _now: u64) -> Choice {
+    fn choose(&mut self, backlogged: &[Ready], _now: u64) -> Choice {
         let first = backlogged
             .iter()
-            .filter_map(|tenant| Some((self.places.get(tenant)?, *tenant)))
+            .filter_map(|ready| Some((self.places.get(&ready.tenant)?, ready.tenant)))
             .min();
         first.map_or(Choice::Nobody, |(_, tenant)| Choice::Grant {
             tenant,
@@ -74,10 +74,10 @@ impl Policy for Strict {
 
     fn arrive(&mut self, _tenant: TenantId, _now: u64) {}
 
-    fn choose(&mut self, backlogged: &[TenantId], _now: u64) -> Choice {
+    fn choose(&mut self, backlogged: &[Ready], _now: u64) -> Choice {
         let first = backlogged
             .iter()
-            .filter_map(|tenant| Some((self.shares.get(tenant)?, *tenant)))
+            .filter_map(|ready| Some((self.shares.get(&ready.tenant)?, ready.tenant)))
             .max();
         first.map_or(Choice::Nobody, |(_, tenant)| Choice::Grant {
             tenant,
