@@ -2,6 +2,7 @@
 
 mod bars;
 mod coverage;
+mod draft;
 #[cfg(test)]
 mod reached;
 
@@ -37,6 +38,10 @@ enum Command {
     },
     /// Write the coverage tables in docs/ anew, and lower the bars in api/bars.json to where the specs are.
     Coverage,
+    /// Write a first spec from a C header: what can be guessed is, the rest is marked.
+    ///
+    /// `cargo xtask spec check` refuses the draft until all that is marked has been said.
+    Draft(draft::Args),
 }
 
 /// Runs the subcommand.
@@ -52,6 +57,11 @@ pub fn main(args: Args) -> Result<ExitCode> {
             coverage::write(&layout.root())?;
             bars::lower(&layout.root())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Draft(args) => {
+            let used = report::specs(&layout.root())?;
+            let next = used.iter().map(|spec| spec.id).max().unwrap_or(0) + 1;
+            draft::main(&args, next.into()).map(|()| ExitCode::SUCCESS)
         }
     }
 }
