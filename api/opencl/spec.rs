@@ -1332,7 +1332,7 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[local]
+    #[at_end(memobj, pfn_notify, user_data)]
     fn clSetMemObjectDestructorCallback(
         memobj: cl_mem,
         pfn_notify: Option<unsafe extern "C" fn(cl_mem, *mut c_void)>,
@@ -1846,7 +1846,7 @@ unsafe extern "C" {
 
     // OpenCL 2.2
 
-    #[unsupported]
+    #[at_end(program, pfn_notify, user_data)]
     fn clSetProgramReleaseCallback(
         program: cl_program,
         pfn_notify: Option<unsafe extern "C" fn(cl_program, *mut c_void)>,
@@ -1895,7 +1895,7 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_mem;
 
-    #[local]
+    #[at_end(context, pfn_notify, user_data)]
     fn clSetContextDestructorCallback(
         context: cl_context,
         pfn_notify: Option<unsafe extern "C" fn(cl_context, *mut c_void)>,

@@ -22,6 +22,17 @@ static void CL_CALLBACK on_end(cl_mem buffer, void *data)
 	gone[(int *)data - gone] = ++order;
 }
 
+static void CL_CALLBACK make_another(cl_mem buffer, void *data)
+{
+	cl_mem another = clCreateBuffer(context, CL_MEM_READ_WRITE, 64, NULL, &err);
+
+	(void)buffer;
+	(void)data;
+	CL(err);
+	CL(clReleaseMemObject(another));
+	order++;
+}
+
 static void wait_for(volatile int *value, int wanted)
 {
 	for (int i = 0; i < 10000 && *value != wanted; i++)
@@ -64,6 +75,30 @@ int main(void)
 	wait_for(&order, 3);
 	CHECK(gone[2] == 1 && gone[1] == 2 && gone[0] == 3);
 	printf("called when gone, the last first\n");
+
+	/* Not before the last command that uses it. */
+	order = 0;
+	buffer = make_buffer(CL_MEM_READ_WRITE, 4096, NULL);
+	CLE(user = clCreateUserEvent(context, &err));
+	CL(clSetMemObjectDestructorCallback(buffer, on_end, (void *)&gone[0]));
+	CL(clEnqueueFillBuffer(queue, buffer, &byte, 1, 0, 4096, 1, &user, NULL));
+	CL(clReleaseMemObject(buffer));
+	CL(clFlush(queue));
+	usleep(50000);
+	CHECK(order == 0);
+	CL(clSetUserEventStatus(user, CL_COMPLETE));
+	wait_for(&order, 1);
+	CL(clFinish(queue));
+	CL(clReleaseEvent(user));
+	printf("called when not used any more\n");
+
+	/* What is called may use the API. */
+	order = 0;
+	buffer = make_buffer(CL_MEM_READ_WRITE, 4096, NULL);
+	CL(clSetMemObjectDestructorCallback(buffer, make_another, NULL));
+	CL(clReleaseMemObject(buffer));
+	wait_for(&order, 1);
+	printf("made another\n");
 	CL(clReleaseCommandQueue(queue));
 	teardown();
 	return 0;

@@ -6,6 +6,7 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #define CL_USE_DEPRECATED_OPENCL_2_0_APIS
+#define CL_USE_DEPRECATED_OPENCL_2_2_APIS
 #include "common.h"
 #include <CL/cl_ext.h>
 
@@ -253,9 +254,40 @@ static void destroy(cl_context of, void *data)
 	strcat(destroyed, data);
 }
 
+static char released[8];
+
+static void release(cl_program of, void *data)
+{
+	(void)of;
+	strcat(released, data);
+}
+
+/* Deprecated before most libraries had it: what is not there says so, what is there works. */
+static void releases(void)
+{
+	const char *text = "kernel void f() {}";
+	cl_program program;
+
+	CLE(program = clCreateProgramWithSource(context, 1, &text, NULL, &err));
+	err = clSetProgramReleaseCallback(program, release, "1");
+	if (err == CL_SUCCESS) {
+		CL(clSetProgramReleaseCallback(program, release, "2"));
+		CHECK(clSetProgramReleaseCallback(program, NULL, NULL) == CL_INVALID_VALUE);
+		CL(clRetainProgram(program));
+		CL(clReleaseProgram(program));
+		CHECK(strcmp(released, "") == 0);
+		CL(clReleaseProgram(program));
+		CHECK(strcmp(released, "21") == 0);
+	} else {
+		CHECK(err == CL_INVALID_OPERATION);
+		CL(clReleaseProgram(program));
+	}
+}
+
 int main(void)
 {
 	setup();
+	releases();
 	queues();
 	memory();
 	samplers();

@@ -41,7 +41,9 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     let by_hand = match function.carried {
         Carried::Local => true,
         Carried::Command { by_hand_guest, .. } => by_hand_guest,
-        Carried::Unsupported(_) | Carried::Ignored | Carried::Finds(_) => false,
+        Carried::Unsupported(_) | Carried::AtEnd { .. } | Carried::Ignored | Carried::Finds(_) => {
+            false
+        }
     };
     if by_hand && spec.interposed {
         let what = "is written by hand, but the library of an interposed API is all generated";

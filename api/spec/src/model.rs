@@ -256,6 +256,16 @@ pub enum Carried {
     Unsupported(i64),
     /// Written by hand in the guest library, out of other functions: it has no command.
     Local,
+    /// Not: the guest library calls the function in one parameter with the data in another when the
+    /// object in a third is gone; parameters by index.
+    AtEnd {
+        /// The object.
+        object: usize,
+        /// The function.
+        function: usize,
+        /// Its data.
+        data: usize,
+    },
     /// Not, as it is a hint that may be ignored: it succeeds if its handles name objects.
     Ignored,
     /// Not: it returns the address of the API's function whose name the parameter with this index

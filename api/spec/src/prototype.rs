@@ -365,6 +365,7 @@ impl Names<'_> {
                 function.carried = Carried::Unsupported(error);
             }
             "local" if self.plain(attribute)? => function.carried = Carried::Local,
+            "at_end" => function.carried = self.at_end(attribute)?,
             "ignored" if self.plain(attribute)? => function.carried = Carried::Ignored,
             "finds" => {
                 let name = self.known_param(&self.reader.argument(attribute)?)?;
@@ -439,6 +440,28 @@ impl Names<'_> {
             _ => return Err(self.reader.unknown_attribute(attribute)),
         }
         Ok(())
+    }
+
+    /// `#[at_end(object, function, data)]`.
+    fn at_end(&self, attribute: &Attribute) -> Result<Carried, Error> {
+        let names = attribute.arguments::<syn::Path>();
+        let names = names.map_err(|e| self.reader.syn(e))?;
+        let say = |span| self.error(span, "say #[at_end(object, function, data)]");
+        let [object, function, data] = &names[..] else {
+            return Err(say(attribute.span));
+        };
+        let of_type = |path: &syn::Path, fits: fn(&Type) -> bool| {
+            let index = self.known_param(path)?;
+            match fits(&self.params[index].resolved) {
+                true => Ok(index),
+                false => Err(say(path.span())),
+            }
+        };
+        Ok(Carried::AtEnd {
+            object: self.handle_param(object)?,
+            function: of_type(function, |ty| *ty == Type::Function)?,
+            data: of_type(data, |ty| matches!(ty, Type::Pointer { mutable: true, .. }))?,
+        })
     }
 
     fn new_object(&self, attribute: &Attribute, kind: usize) -> Result<New, Error> {

@@ -137,7 +137,9 @@ impl Report {
 
 fn is_by_hand(function: &Function) -> bool {
     match function.carried {
-        Carried::Unsupported(_) | Carried::Ignored | Carried::Finds(_) => false,
+        Carried::Unsupported(_) | Carried::AtEnd { .. } | Carried::Ignored | Carried::Finds(_) => {
+            false
+        }
         Carried::Local => true,
         Carried::Command {
             by_hand_guest,

@@ -37,6 +37,7 @@ pub use programs::*;
 pub use setup::*;
 
 static FACE: Face = Face {
+    ended,
     name: NAME,
     id: ID,
     errors: ERRORS,

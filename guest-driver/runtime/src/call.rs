@@ -441,7 +441,7 @@ impl Drop for Call {
             .chain(self.work.found.drain(..));
         for handle in unused {
             if let Some(object) = self.weir.objects.named(handle) {
-                self.weir.objects.release(object);
+                self.weir.release(object);
             }
         }
         self.work.outputs.clear();

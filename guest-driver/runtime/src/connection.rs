@@ -18,7 +18,7 @@ use crate::heap::Heap;
 use crate::known::Known;
 use crate::lanes::{Lane, Lanes, SCRATCH};
 use crate::memory::Region;
-use crate::objects::Objects;
+use crate::objects::{Object, Objects};
 use crate::stream::{Lost, Stream, Urgency};
 use crate::transport::{self, Transport};
 use crate::{Code, Face, lock};
@@ -219,6 +219,13 @@ impl Connection {
             heap: Mutex::new(heap),
             gone: AtomicBool::new(false),
         })
+    }
+
+    /// Counts one reference of `object` less; has called what is to be called if it is gone then.
+    pub fn release(&'static self, object: &Object) {
+        for ended in self.objects.release(object) {
+            (self.face.ended)(self, ended);
+        }
     }
 
     /// The API's error for a lost device.

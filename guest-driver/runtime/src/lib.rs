@@ -51,6 +51,9 @@ pub struct Face {
     pub dispatch: fn() -> *const c_void,
     /// Whether a function, when it has waited, reports errors of calls that nobody waited for.
     pub reports: fn(function: u16) -> bool,
+    /// Calls the functions of an object that is gone, with [`Objects::end`](objects::Objects::end),
+    /// as soon as the device does not use it any more either.
+    pub ended: fn(&'static connection::Connection, objects::Ended),
     /// Waits until all transfers of an object, such as a command queue, are complete. Called when
     /// the arena is full.
     pub drain: fn(owner: Handle),

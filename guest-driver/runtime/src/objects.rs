@@ -8,6 +8,7 @@
 //! references and no living children. Both sides count alike.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
@@ -64,6 +65,32 @@ pub struct Objects {
     /// Slots below this one have been used before, and their structures are initialised.
     fresh: AtomicU32,
     free: Mutex<Vec<u32>>,
+    /// Functions to be called when objects are gone, by slot.
+    ends: Mutex<HashMap<u32, Functions>>,
+}
+
+/// A function that is called when an object is gone, with its address and this data.
+type Function = unsafe extern "C" fn(*mut c_void, *mut c_void);
+
+/// Functions of one object, in the order in which they were given.
+type Functions = Vec<(Function, Data)>;
+
+/// What the program wants back when it is called.
+#[derive(Debug)]
+struct Data(*mut c_void);
+
+// SAFETY: the program gave it to be used from any thread.
+unsafe impl Send for Data {}
+
+/// An object that is gone, and what is to be called then. Nothing else takes its slot before.
+#[derive(Debug)]
+pub struct Ended {
+    slot: u32,
+    /// Its kind.
+    pub kind: usize,
+    /// What it belonged to in the end.
+    pub eldest: Handle,
+    functions: Functions,
 }
 
 // SAFETY: the structures that `base` points to are made of atomics and a mutex, and the range stays
@@ -88,6 +115,7 @@ impl Objects {
             base: NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
             fresh: AtomicU32::new(0),
             free: Mutex::new(Vec::new()),
+            ends: Mutex::default(),
         })
     }
 
@@ -219,9 +247,47 @@ impl Objects {
             .store(references.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Has `function` called with `data` when `object` is gone, before those that were given before.
+    pub fn at_end(&self, object: &Object, function: Function, data: *mut c_void) {
+        let mut ends = lock(&self.ends);
+        let functions = ends.entry(object.handle().slot()).or_default();
+        functions.push((function, Data(data)));
+    }
+
+    /// Calls what is to be called for an object that is gone, the last given first.
+    pub fn end(&self, ended: Ended) {
+        if let Some(object) = self.at(ended.slot) {
+            for (function, Data(data)) in ended.functions.into_iter().rev() {
+                // SAFETY: the program gave it to be called so.
+                unsafe { function(object.address(), data) };
+            }
+            self.give_back(&mut lock(&self.free), object);
+        }
+    }
+
+    /// Lets another object take the slot of one that is gone.
+    fn give_back(&self, free: &mut Vec<u32>, object: &Object) {
+        // A slot whose generations are used up stays unused.
+        if object.handle().generation() < u32::MAX {
+            free.push(object.handle().slot());
+        }
+    }
+
+    /// The addresses of all objects of `kind` that belong to `eldest` in the end.
+    pub fn all_of(&self, kind: usize, eldest: Handle) -> Vec<*mut c_void> {
+        let used = self.fresh.load(Ordering::Acquire);
+        let objects = (0..used).filter_map(|slot| self.at(slot));
+        let wanted = |object: &&Object| {
+            object.kind() == Some(kind) && self.eldest(object).handle() == eldest
+        };
+        objects.filter(wanted).map(Object::address).collect()
+    }
+
     /// Counts one reference less. An object without references and children is gone, and so may its
-    /// parent be then.
-    pub fn release(&self, object: &Object) {
+    /// parent be then. Returns those that are gone and have functions to be called.
+    #[must_use = "somebody must call the functions of objects that are gone"]
+    pub fn release(&self, object: &Object) -> Vec<Ended> {
+        let mut ended = Vec::new();
         let mut dropped: Vec<Extra> = Vec::new();
         let mut free = lock(&self.free);
         match object.references.load(Ordering::Relaxed) {
@@ -236,10 +302,19 @@ impl Objects {
                 break;
             }
             dropped.push(object.extra().take());
+            let kind = object.kind();
+            let slot = object.handle().slot();
+            let functions = lock(&self.ends).remove(&slot);
+            let eldest = self.eldest(object).handle();
             object.kind.store(0, Ordering::Release);
-            // A slot whose generations are used up stays unused.
-            if object.handle().generation() < u32::MAX {
-                free.push(object.handle().slot());
+            match (functions, kind) {
+                (Some(functions), Some(kind)) => ended.push(Ended {
+                    slot,
+                    kind,
+                    eldest,
+                    functions,
+                }),
+                _ => self.give_back(&mut free, object),
             }
             let parent = object.parent.load(Ordering::Relaxed);
             next = parent.checked_sub(1).and_then(|slot| self.at(slot));
@@ -250,6 +325,7 @@ impl Objects {
         // What was kept with the objects may free arena memory and so on: not under this lock.
         drop(free);
         drop(dropped);
+        ended
     }
 }
 
@@ -343,12 +419,12 @@ mod tests {
         let buffer = objects.propose(2, NO_DISPATCH, Some(context)).unwrap();
         let (context_at, buffer_at) = (context.address(), buffer.address());
 
-        objects.release(context);
+        assert!(objects.release(context).is_empty());
         assert!(objects.find(context_at, 1).is_some(), "it has a child");
         objects.retain(buffer);
-        objects.release(buffer);
+        assert!(objects.release(buffer).is_empty());
         assert!(objects.find(buffer_at, 2).is_some(), "it has a reference");
-        objects.release(buffer);
+        assert!(objects.release(buffer).is_empty());
         assert!(objects.find(buffer_at, 2).is_none());
         assert!(objects.find(context_at, 1).is_none());
     }
@@ -374,13 +450,44 @@ mod tests {
         assert!(!is_one(&[std::ptr::null()]));
     }
 
+    unsafe extern "C" fn note(_object: *mut c_void, data: *mut c_void) {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        // SAFETY: the test gives the address of a number that stays.
+        let place = unsafe { &*data.cast::<AtomicU32>() };
+        place.store(1 + CALLS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn functions_are_called_when_an_object_is_gone_the_last_first() {
+        let objects = Objects::new().unwrap();
+        let context = objects.propose(1, NO_DISPATCH, None).unwrap();
+        let buffer = objects.propose(2, NO_DISPATCH, Some(context)).unwrap();
+        let order: [AtomicU32; 3] = Default::default();
+        for (object, place) in [(context, 0), (buffer, 1), (buffer, 2)] {
+            let data = (&raw const order[place]).cast_mut().cast();
+            objects.at_end(object, note, data);
+        }
+        assert!(objects.release(context).is_empty(), "it has a child");
+        assert_eq!(objects.all_of(2, context.handle()), [buffer.address()]);
+        let ended = objects.release(buffer);
+        assert_eq!(ended.iter().map(|e| e.kind).collect::<Vec<_>>(), [2, 1]);
+        assert!(ended.iter().all(|e| e.eldest == context.handle()));
+        let other = objects.propose(2, NO_DISPATCH, None).unwrap();
+        assert_eq!(other.handle().slot(), 2, "the others are taken still");
+        ended.into_iter().for_each(|ended| objects.end(ended));
+        let order = order.each_ref().map(|place| place.load(Ordering::Relaxed));
+        assert_eq!(order, [3, 2, 1]);
+        let again = objects.propose(2, NO_DISPATCH, None).unwrap();
+        assert!(again.handle().slot() < 2);
+    }
+
     #[test]
     fn what_is_kept_goes_with_the_object() {
         let objects = Objects::new().unwrap();
         let object = objects.propose(0, NO_DISPATCH, None).unwrap();
         object.keep(7);
         assert_eq!(object.kept(), 7);
-        objects.release(object);
+        assert!(objects.release(object).is_empty());
         assert_eq!(objects.propose(0, NO_DISPATCH, None).unwrap().kept(), 0);
     }
 
@@ -388,7 +495,7 @@ mod tests {
     fn a_slot_used_again_has_another_generation() {
         let objects = Objects::new().unwrap();
         let first = objects.propose(0, NO_DISPATCH, None).unwrap().handle();
-        objects.release(objects.named(first).unwrap());
+        assert!(objects.release(objects.named(first).unwrap()).is_empty());
         let second = objects.propose(0, NO_DISPATCH, None).unwrap().handle();
         assert_eq!(second.slot(), first.slot());
         assert_eq!(second.generation(), first.generation() + 1);
@@ -415,7 +522,7 @@ mod tests {
         let platform = objects.propose(0, NO_DISPATCH, None).unwrap();
         objects.keep(platform);
         for _ in 0..3 {
-            objects.release(platform);
+            assert!(objects.release(platform).is_empty());
         }
         objects.retain(platform);
         assert!(objects.find(platform.address(), 0).is_some());

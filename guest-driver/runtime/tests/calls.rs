@@ -170,6 +170,7 @@ static API: Api = Api {
 };
 
 static FACE: Face = Face {
+    ended: |weir, ended| weir.objects.end(ended),
     name: "toy",
     id: 9,
     errors: errors(),
@@ -469,7 +470,7 @@ fn an_object_given_up_is_one_no_more() {
     let mut call = Call::new(&LIBRARY, DROP, 1).unwrap();
     let object = call.object(0, thing, THING, false).unwrap().unwrap();
     call.send(true, Failure::Return).unwrap();
-    LIBRARY.current().unwrap().objects.release(object);
+    LIBRARY.current().unwrap().release(object);
     assert_eq!(ask(thing, &mut [0; 8]), Err(Code(INVALID)));
 }
 

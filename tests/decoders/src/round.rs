@@ -62,7 +62,7 @@ pub fn round(
         call.leak();
     }
     for object in &call.used {
-        weir.objects.release(object);
+        weir.release(object);
     }
     checked.map(|()| true)
 }
@@ -105,7 +105,7 @@ fn check(
         let at = std::ptr::with_exposed_provenance::<c_void>(address as usize);
         let object = weir.objects.find(at, kind)?;
         let found = session.objects.find(object.handle(), kind);
-        weir.objects.release(object);
+        weir.release(object);
         found.map(|(pointer, _)| pointer.addr() as u64)
     };
     match (function.new, function.failure) {

@@ -12,7 +12,7 @@ pub fn generate(spec: &Spec, tested: &dyn Fn(&str) -> Vec<String>) -> String {
     let local = count(|f| {
         matches!(
             f.carried,
-            Carried::Local | Carried::Ignored | Carried::Finds(_)
+            Carried::Local | Carried::AtEnd { .. } | Carried::Ignored | Carried::Finds(_)
         )
     });
     let rest = match unsupported {
@@ -63,7 +63,9 @@ fn row(spec: &Spec, function: &Function) -> String {
         }
         Carried::Local => format!("| `{name}` | in the guest library | | guest |"),
         Carried::Ignored => format!("| `{name}` | ignored: a hint | | |"),
-        Carried::Finds(_) => format!("| `{name}` | in the guest library | | |"),
+        Carried::Finds(_) | Carried::AtEnd { .. } => {
+            format!("| `{name}` | in the guest library | | |")
+        }
         Carried::Command {
             by_hand_guest,
             by_hand_worker,

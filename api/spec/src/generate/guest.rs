@@ -89,6 +89,7 @@ fn library(spec: &Spec) -> TokenStream {
     }
     quote! {
         static FACE: weir_guest::Face = weir_guest::Face {
+            ended: |weir, ended| weir.objects.end(ended),
             name: NAME,
             id: ID,
             errors: ERRORS,
@@ -257,6 +258,11 @@ fn entry(spec: &Spec, function: &Function) -> TokenStream {
             quote!(Err::<_, Code>(Code(#code)))
         }
         Carried::Ignored => ignored(spec, function),
+        Carried::AtEnd {
+            object,
+            function: called,
+            data,
+        } => at_end(spec, function, [object, called, data]),
         Carried::Finds(name) => {
             let name = ident(&function.params[name].name);
             quote!(Ok::<*mut c_void, Code>(unsafe { find(#name.cast()) }))
@@ -297,6 +303,25 @@ fn ignored(spec: &Spec, function: &Function) -> TokenStream {
     quote!((|| {
         let weir = LIBRARY.current()?;
         #(#looks)*
+        Ok::<(), Code>(())
+    })())
+}
+
+/// Keeps a function and its data until an object is gone.
+fn at_end(spec: &Spec, function: &Function, params: [usize; 3]) -> TokenStream {
+    let [object, called, data] = params.map(|index| ident(&function.params[index].name));
+    let Type::Handle(kind) = function.params[params[0]].resolved else {
+        unreachable!("it was looked up as a handle");
+    };
+    let (invalid, malformed) = (
+        integer(spec.kinds[kind].invalid.into()),
+        integer(spec.errors.malformed.into()),
+    );
+    quote!((|| {
+        let weir = LIBRARY.current()?;
+        let object = weir.objects.find(#object, #kind).ok_or(Code(#invalid))?;
+        let function = #called.ok_or(Code(#malformed))?;
+        weir.objects.at_end(object, function, #data.cast());
         Ok::<(), Code>(())
     })())
 }
@@ -637,9 +662,7 @@ mod tests {
         let text =
             generated("#[call(queued, releases(thing))] fn drop(thing: toy_thing) -> toy_int;");
         let sent = text.find("call.send(queued").expect("it is sent");
-        let counted = text
-            .find("weir.objects.release(object)")
-            .expect("it is counted");
+        let counted = text.find("weir.release(object)").expect("it is counted");
         assert!(sent < counted);
     }
 

@@ -40,7 +40,9 @@ pub fn generate(spec: &Spec) -> String {
         let number = function.number;
         match function.carried {
             Carried::Unsupported(error) => quote!(#number => Err(Refused(#error)),),
-            Carried::Local | Carried::Ignored | Carried::Finds(_) => quote!(),
+            Carried::Local | Carried::AtEnd { .. } | Carried::Ignored | Carried::Finds(_) => {
+                quote!()
+            }
             Carried::Command { .. } if is_by_hand(function) => {
                 quote!(#number => hand.#name(vendor, turn),)
             }

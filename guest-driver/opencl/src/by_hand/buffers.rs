@@ -12,7 +12,6 @@ use weir_guest::Code;
 use weir_guest::memory::Region;
 use weir_guest::objects::{Lent, Object};
 
-use super::callbacks::AtEnd;
 use super::{LIBRARY, answer, code, object, status};
 use crate::generated::{
     CL_IMAGE_ROW_PITCH, CL_INVALID_VALUE, CL_MEM_ASSOCIATED_MEMOBJECT, CL_MEM_COPY_HOST_PTR,
@@ -38,8 +37,6 @@ pub struct Buffer {
     pub pitches: [u64; 2],
     /// Its mapped parts.
     pub maps: Vec<Map>,
-    /// Called when it is gone.
-    pub at_end: AtEnd,
 }
 
 /// A place in the program's memory.
@@ -93,7 +90,6 @@ fn look_up(object: &Object, lent: Option<Lent>) -> Result<Buffer, Code> {
         host: HostMemory(host),
         pitches,
         maps: Vec::new(),
-        at_end: AtEnd::default(),
     })
 }
 

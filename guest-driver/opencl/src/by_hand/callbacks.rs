@@ -1,85 +1,92 @@
 //! Functions of the program that the library calls back.
 
 use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_guest::Code;
+use weir_guest::connection::Connection;
+use weir_guest::objects::Ended;
 use weir_wire::handle::Handle;
 
-use super::buffers::with_buffer;
 use super::{LIBRARY, code, object, status};
 use crate::generated::{
     CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
-    CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, CL_RUNNING, CL_SUBMITTED, cl_context, cl_event,
-    cl_int, cl_mem, encode, kind,
+    CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, CL_RUNNING, CL_SUBMITTED, cl_command_queue, cl_event,
+    cl_int, encode, kind,
 };
 
 type OnEvent = unsafe extern "C" fn(cl_event, cl_int, *mut c_void);
-type OnEnd = unsafe extern "C" fn(*mut c_void, *mut c_void);
-
-/// Functions to be called when an object is gone, the last first. They go with what is kept of it.
-#[derive(Debug)]
-pub struct AtEnd {
-    functions: Vec<(OnEnd, *mut c_void)>,
-    address: *mut c_void,
-}
-
-impl Default for AtEnd {
-    fn default() -> AtEnd {
-        AtEnd {
-            functions: Vec::new(),
-            address: std::ptr::null_mut(),
+/// Calls the functions of an object that is gone: those of memory when all commands are complete that
+/// were given to a queue before, as some may use it. If there are such, a thread waits for them.
+pub fn ended(weir: &'static Connection, ended: Ended) {
+    let before = match ended.kind {
+        kind::CL_MEM => Before::new(weir.objects.all_of(kind::CL_COMMAND_QUEUE, ended.eldest)),
+        _ => Before(Vec::new()),
+    };
+    if before.is_complete() {
+        return weir.objects.end(ended);
+    }
+    let shared = Arc::new(Mutex::new(Some((before, ended))));
+    let finish = {
+        let shared = Arc::clone(&shared);
+        move || {
+            let taken = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((before, ended)) = taken {
+                before.wait();
+                weir.objects.end(ended);
+            }
         }
+    };
+    let thread = std::thread::Builder::new().name("weir-callback".to_owned());
+    if thread.spawn(finish.clone()).is_err() {
+        finish();
     }
 }
 
-// SAFETY: the program gave the functions and their data to be used from any thread.
-unsafe impl Send for AtEnd {}
+/// Events that are complete when all that came before is.
+struct Before(Vec<cl_event>);
 
-impl AtEnd {
-    fn add(&mut self, address: *mut c_void, function: OnEnd, data: *mut c_void) {
-        self.address = address;
-        self.functions.push((function, data));
+// SAFETY: events may be used from any thread.
+unsafe impl Send for Before {}
+
+impl Before {
+    /// One for each of these queues, as far as they are still there.
+    fn new(queues: Vec<cl_command_queue>) -> Before {
+        let events = queues.into_iter().filter_map(|queue| {
+            let mut event = std::ptr::null_mut();
+            // SAFETY: the event has its place, and there is no list.
+            let made = unsafe {
+                encode::clEnqueueMarkerWithWaitList(queue, 0, std::ptr::null(), &mut event)
+            };
+            made.is_ok().then_some(event)
+        });
+        Before(events.collect())
     }
-}
 
-impl Drop for AtEnd {
-    fn drop(&mut self) {
-        for (function, data) in self.functions.drain(..).rev() {
-            // SAFETY: the program gave it to be called so.
-            unsafe { function(self.address, data) };
-        }
-    }
-}
-
-pub unsafe extern "C" fn clSetMemObjectDestructorCallback(
-    memobj: cl_mem,
-    pfn_notify: Option<OnEnd>,
-    user_data: *mut c_void,
-) -> cl_int {
-    status(LIBRARY.current().and_then(|weir| {
-        let object = object(weir, memobj, kind::CL_MEM)?;
-        let function = pfn_notify.ok_or(code(CL_INVALID_VALUE))?;
-        with_buffer(object, |buffer| {
-            buffer.at_end.add(memobj, function, user_data)
+    fn is_complete(&self) -> bool {
+        self.0.iter().all(|event| {
+            let mut reached: cl_int = CL_COMPLETE;
+            let query = CL_EVENT_COMMAND_EXECUTION_STATUS;
+            let (value, mut size) = ((&raw mut reached).cast(), 0);
+            // SAFETY: the pointers are to variables of this function.
+            let asked = unsafe { encode::clGetEventInfo(*event, query, 4, value, &mut size) };
+            asked.is_err() || reached <= CL_COMPLETE
         })
-    }))
+    }
+
+    fn wait(&self) {
+        // SAFETY: the list is as long as is said.
+        hand_on(unsafe { encode::clWaitForEvents(self.0.len() as u32, self.0.as_ptr()) });
+    }
 }
 
-pub unsafe extern "C" fn clSetContextDestructorCallback(
-    context: cl_context,
-    pfn_notify: Option<OnEnd>,
-    user_data: *mut c_void,
-) -> cl_int {
-    status(LIBRARY.current().and_then(|weir| {
-        let object = object(weir, context, kind::CL_CONTEXT)?;
-        let function = pfn_notify.ok_or(code(CL_INVALID_VALUE))?;
-        let mut extra = object.extra();
-        let at_end = extra.get_or_insert_with(|| Box::new(AtEnd::default()));
-        if let Some(at_end) = at_end.downcast_mut::<AtEnd>() {
-            at_end.add(context, function, user_data);
+impl Drop for Before {
+    fn drop(&mut self) {
+        for event in &self.0 {
+            // SAFETY: it follows no pointer, and the reference is this list's.
+            let _ = unsafe { encode::clReleaseEvent(*event) };
         }
-        Ok(())
-    }))
+    }
 }
 
 /// A function to be called when an event has come so far.

@@ -355,7 +355,6 @@ mod tests {
             host: HostMemory(std::ptr::without_provenance_mut(host)),
             pitches,
             maps: Vec::new(),
-            at_end: Default::default(),
         }
     }
 

@@ -685,18 +685,18 @@ impl Encoder<'_> {
     }
 
     fn counts(&self) -> TokenStream {
-        let count = |index: Option<usize>, method: Ident| {
+        let count = |index: Option<usize>, method: TokenStream| {
             index.map(|index| {
                 let object = object(&self.function.params[index].name);
                 quote! {
                     if let (Some(object), Ok(weir)) = (#object, LIBRARY.current()) {
-                        weir.objects.#method(object);
+                        weir.#method(object);
                     }
                 }
             })
         };
-        let retains = count(self.function.retains, format_ident!("retain"));
-        let releases = count(self.function.releases, format_ident!("release"));
+        let retains = count(self.function.retains, quote!(objects.retain));
+        let releases = count(self.function.releases, quote!(release));
         quote!(#retains #releases)
     }
 
