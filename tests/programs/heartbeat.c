@@ -3,7 +3,7 @@
 // Runs a small kernel over and over, and checks each result. At the first error it prints
 // "error CODE" and ends with status 7; a wrong result is "error wrong".
 //
-// usage: heartbeat SECONDS
+// usage: heartbeat SECONDS [WORD]	(WORD is printed after the first)
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 #include <stdio.h>
@@ -70,6 +70,10 @@ int main(int argc, char **argv)
 				printf("error wrong\n");
 				return 7;
 			}
+		if (beats == 1 && argc > 2) {
+			printf("%s\n", argv[2]);
+			fflush(stdout);
+		}
 		usleep(20000);
 	} while (time(NULL) < until);
 	check(clReleaseMemObject(out));
