@@ -16,6 +16,18 @@ static void CL_CALLBACK on_event(cl_event event, cl_int status, void *data)
 	__sync_fetch_and_add(&completed, 1);
 }
 
+/* How far the command has come when it is called, plus one. */
+static volatile int way[3];
+
+static void CL_CALLBACK on_way(cl_event event, cl_int status, void *data)
+{
+	cl_int reached;
+
+	CL(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(reached), &reached, NULL));
+	CHECK(reached <= status);
+	*(volatile int *)data = reached + 1;
+}
+
 static void CL_CALLBACK on_end(cl_mem buffer, void *data)
 {
 	(void)buffer;
@@ -64,6 +76,28 @@ int main(void)
 	CL(clReleaseEvent(event));
 	CL(clReleaseEvent(user));
 	printf("called when complete\n");
+
+	/* While it runs, not when it has ended. */
+	cl_program program = build("kernel void spin(global uint *out, uint rounds) {"
+				   " uint x = *out; for (uint i = 0; i < rounds; i++)"
+				   " x = x * 1664525u + 1013904223u ^ x >> 3; *out = x; }", NULL);
+	cl_kernel kernel = make_kernel(program, "spin");
+	cl_uint rounds = 100000000;
+	size_t one = 1;
+
+	CL(clSetKernelArg(kernel, 0, sizeof(buffer), &buffer));
+	CL(clSetKernelArg(kernel, 1, sizeof(rounds), &rounds));
+	CL(clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &one, NULL, 0, NULL, &event));
+	CL(clSetEventCallback(event, CL_COMPLETE, on_way, (void *)&way[0]));
+	CL(clSetEventCallback(event, CL_RUNNING, on_way, (void *)&way[1]));
+	CL(clSetEventCallback(event, CL_SUBMITTED, on_way, (void *)&way[2]));
+	CL(clFinish(queue));
+	wait_for(&way[0], CL_COMPLETE + 1);
+	CHECK(way[1] == CL_RUNNING + 1 && way[2] >= CL_RUNNING + 1);
+	CL(clReleaseEvent(event));
+	CL(clReleaseKernel(kernel));
+	CL(clReleaseProgram(program));
+	printf("called on the way\n");
 
 	for (int i = 0; i < 3; i++)
 		CL(clSetMemObjectDestructorCallback(buffer, on_end, (void *)&gone[i]));

@@ -99,7 +99,17 @@ pub enum Failure {
     Nowhere,
 }
 
+/// Makes calls that leave the errors of calls that nobody waited for to others: of a thread of the
+/// library's, the program would not learn them.
+pub fn quietly<T>(calls: impl FnOnce() -> T) -> T {
+    let before = QUIET.replace(true);
+    let result = calls();
+    QUIET.set(before);
+    result
+}
+
 thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
     static SPARE: Cell<Option<Work>> = const { Cell::new(None) };
 }
 
@@ -257,13 +267,14 @@ impl Call {
         if let (Some(done), Some(_)) = (done, error) {
             self.weir.deferred.forget(done);
         }
+        let quiet = QUIET.try_with(Cell::get).unwrap_or(false);
         let unreported = match (self.weir.face.reports)(self.function) {
-            true => {
+            true if !quiet => {
                 let lines = &mut self.work.lines;
                 lines.push(self.owner);
                 self.weir.arena().take_error(lines)
             }
-            false => 0,
+            _ => 0,
         };
         match (unreported, error) {
             (0, None) => {}

@@ -2,18 +2,22 @@
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use weir_guest::Code;
+use weir_guest::call::quietly;
 use weir_guest::connection::Connection;
 use weir_guest::objects::Ended;
-use weir_wire::handle::Handle;
 
 use super::{LIBRARY, code, object, status};
 use crate::generated::{
-    CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST,
-    CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, CL_RUNNING, CL_SUBMITTED, cl_command_queue, cl_event,
-    cl_int, encode, kind,
+    CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY,
+    CL_RUNNING, CL_SUBMITTED, cl_command_queue, cl_event, cl_int, encode, kind,
 };
+
+/// How long to wait before one looks again how far a command has come: at first, and then.
+const FIRST_PAUSES: [Duration; 10] = [Duration::from_micros(100); 10];
+const PAUSE: Duration = Duration::from_millis(1);
 
 type OnEvent = unsafe extern "C" fn(cl_event, cl_int, *mut c_void);
 /// Calls the functions of an object that is gone: those of memory when all commands are complete that
@@ -64,19 +68,15 @@ impl Before {
     }
 
     fn is_complete(&self) -> bool {
-        self.0.iter().all(|event| {
-            let mut reached: cl_int = CL_COMPLETE;
-            let query = CL_EVENT_COMMAND_EXECUTION_STATUS;
-            let (value, mut size) = ((&raw mut reached).cast(), 0);
-            // SAFETY: the pointers are to variables of this function.
-            let asked = unsafe { encode::clGetEventInfo(*event, query, 4, value, &mut size) };
-            asked.is_err() || reached <= CL_COMPLETE
-        })
+        let is_under_way =
+            |event: &cl_event| reached(*event).is_ok_and(|status| status > CL_COMPLETE);
+        !self.0.iter().any(is_under_way)
     }
 
     fn wait(&self) {
         // SAFETY: the list is as long as is said.
-        hand_on(unsafe { encode::clWaitForEvents(self.0.len() as u32, self.0.as_ptr()) });
+        let wait = || unsafe { encode::clWaitForEvents(self.0.len() as u32, self.0.as_ptr()) };
+        let _ = quietly(wait);
     }
 }
 
@@ -100,8 +100,15 @@ struct Waiting {
 unsafe impl Send for Waiting {}
 
 /// The functions of one event that are still to be called. While there is such a list, kept with the
-/// event, a thread waits for the event.
-type Waiters = Vec<Waiting>;
+/// event, a thread waits until its command has ended.
+#[derive(Default)]
+struct Waiters {
+    list: Vec<Waiting>,
+    /// Whether another thread looks how far the command has come.
+    looking: bool,
+    /// Held by whoever calls functions of the list, so that they are called in their order.
+    turn: Arc<Mutex<()>>,
+}
 
 /// An event that a thread of the library holds.
 struct Held(cl_event);
@@ -122,95 +129,140 @@ pub unsafe extern "C" fn clSetEventCallback(
         let object = object(weir, event, kind::CL_EVENT)?;
         let known = matches!(wanted, CL_COMPLETE | CL_RUNNING | CL_SUBMITTED);
         let function = pfn_notify.filter(|_| known).ok_or(code(CL_INVALID_VALUE))?;
-        let waiting = Waiting {
+        let mut extra = object.extra();
+        let waits = extra.as_ref().is_some_and(|extra| extra.is::<Waiters>());
+        if !waits {
+            Held::start(event, Held::finish)?;
+            *extra = Some(Box::new(Waiters::default()));
+        }
+        let Some(waiters) = extra.as_mut().and_then(|e| e.downcast_mut::<Waiters>()) else {
+            return Err(code(CL_INVALID_VALUE));
+        };
+        if wanted != CL_COMPLETE && !waiters.looking {
+            // (If there is no thread for it, it is called when the command has ended.)
+            waiters.looking = Held::start(event, Held::look).is_ok();
+        }
+        waiters.list.push(Waiting {
             wanted,
             function,
             data: user_data,
-        };
-        let mut extra = object.extra();
-        if let Some(waiters) = extra.as_mut().and_then(|e| e.downcast_mut::<Waiters>()) {
-            waiters.push(waiting);
-            return Ok(());
-        }
-        // SAFETY: it follows no pointer.
-        unsafe { encode::clRetainEvent(event)? };
-        let held = Held(event);
-        let thread = std::thread::Builder::new().name("weir-callback".to_owned());
-        match thread.spawn(move || held.finish()) {
-            Ok(_) => {
-                *extra = Some(Box::new(vec![waiting]));
-                Ok(())
-            }
-            Err(_) => {
-                drop(extra);
-                // SAFETY: it was retained above.
-                unsafe { encode::clReleaseEvent(event)? };
-                Err(code(CL_OUT_OF_HOST_MEMORY))
-            }
-        }
+        });
+        Ok(())
     }))
 }
 
 impl Held {
-    /// Waits, calls back, gives the event up.
-    fn finish(self) {
-        let Held(event) = self;
-        let mut reached: cl_int = CL_COMPLETE;
-        let mut size = 0;
+    /// Does something with an event in a thread of its own.
+    fn start(event: cl_event, then: fn(&Held)) -> Result<(), Code> {
+        // SAFETY: it follows no pointer.
+        unsafe { encode::clRetainEvent(event)? };
+        let held = Held(event);
+        let thread = std::thread::Builder::new().name("weir-callback".to_owned());
+        match thread.spawn(move || then(&held)) {
+            Ok(_) => Ok(()),
+            // (The event was given up with what the thread would have done.)
+            Err(_) => Err(code(CL_OUT_OF_HOST_MEMORY)),
+        }
+    }
+
+    /// Calls back what waits for less than the end, as soon as the command has come so far.
+    fn look(&self) {
+        for pause in FIRST_PAUSES.into_iter().chain(std::iter::repeat(PAUSE)) {
+            let Some(turn) = self.with_waiters(|waiters| Arc::clone(&waiters.turn)) else {
+                return;
+            };
+            let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            match reached(self.0) {
+                Ok(reached) if reached > CL_COMPLETE => {
+                    self.call_back(|waiting| waiting.wanted >= reached, None);
+                }
+                // The other thread does the rest.
+                _ => return,
+            }
+            drop(turn);
+            let is_over = self.with_waiters(|waiters| {
+                let early = |waiting: &Waiting| waiting.wanted != CL_COMPLETE;
+                waiters.looking = waiters.list.iter().any(early);
+                !waiters.looking
+            });
+            if is_over.unwrap_or(true) {
+                return;
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Waits, calls back.
+    fn finish(&self) {
         // SAFETY: the event is held, and the list is this function's.
-        let waited = unsafe { encode::clWaitForEvents(1, [event].as_ptr()) };
-        hand_on(waited);
-        // SAFETY: the pointers are to variables of this function.
-        let asked = unsafe {
-            let query = CL_EVENT_COMMAND_EXECUTION_STATUS;
-            let value = (&raw mut reached).cast();
-            encode::clGetEventInfo(event, query, 4, value, &mut size)
-        };
-        let failed = match asked {
-            Ok(()) if reached >= CL_COMPLETE => None,
-            Ok(()) => Some(reached),
+        let _ = quietly(|| unsafe { encode::clWaitForEvents(1, [self.0].as_ptr()) });
+        let failed = match reached(self.0) {
+            Ok(reached) if reached >= CL_COMPLETE => None,
+            Ok(reached) => Some(reached),
             // The device is lost: the command has ended, and not well.
             Err(Code(code)) => Some(code as cl_int),
         };
         // (A callback may add others to the same event.)
-        while let Some(waiters) = take_waiters(event) {
-            for Waiting {
-                wanted,
-                function,
-                data,
-            } in waiters
-            {
-                // SAFETY: the program gave the function to be called so; the event is held.
-                unsafe { function(event, failed.unwrap_or(wanted), data) };
-            }
+        while let Some(turn) = self.left() {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.call_back(|_| true, failed);
         }
+    }
+
+    /// Calls those functions that are due now, in the order of what they wait for.
+    fn call_back(&self, due: impl Fn(&Waiting) -> bool, failed: Option<cl_int>) {
+        let taken = self.with_waiters(|waiters| {
+            let list = std::mem::take(&mut waiters.list);
+            let (due, rest): (Vec<_>, Vec<_>) = list.into_iter().partition(due);
+            waiters.list = rest;
+            due
+        });
+        let mut due = taken.unwrap_or_default();
+        due.sort_by_key(|waiting| std::cmp::Reverse(waiting.wanted));
+        for Waiting {
+            wanted,
+            function,
+            data,
+        } in due
+        {
+            // SAFETY: the program gave the function to be called so; the event is held.
+            unsafe { function(self.0, failed.unwrap_or(wanted), data) };
+        }
+    }
+
+    /// Whose turn it is, if functions are left; an event without any has no list and no thread any
+    /// more.
+    fn left(&self) -> Option<Arc<Mutex<()>>> {
+        let object = object(LIBRARY.current().ok()?, self.0, kind::CL_EVENT).ok()?;
+        let mut extra = object.extra();
+        let waiters = extra.as_mut()?.downcast_mut::<Waiters>()?;
+        if waiters.list.is_empty() {
+            *extra = None;
+            return None;
+        }
+        Some(Arc::clone(&waiters.turn))
+    }
+
+    fn with_waiters<T>(&self, f: impl FnOnce(&mut Waiters) -> T) -> Option<T> {
+        let object = object(LIBRARY.current().ok()?, self.0, kind::CL_EVENT).ok()?;
+        let mut extra = object.extra();
+        extra.as_mut()?.downcast_mut::<Waiters>().map(f)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
         // SAFETY: it was retained for this thread.
-        let _ = unsafe { encode::clReleaseEvent(event) };
+        let _ = unsafe { encode::clReleaseEvent(self.0) };
     }
 }
 
-/// The functions that are to be called now, in the order of what they wait for; an event without any
-/// has no list and no thread any more.
-fn take_waiters(event: cl_event) -> Option<Waiters> {
-    let object = object(LIBRARY.current().ok()?, event, kind::CL_EVENT).ok()?;
-    let mut extra = object.extra();
-    let list = extra.as_mut()?.downcast_mut::<Waiters>()?;
-    let mut waiters = std::mem::take(list);
-    if waiters.is_empty() {
-        *extra = None;
-        return None;
-    }
-    waiters.sort_by_key(|waiting| std::cmp::Reverse(waiting.wanted));
-    Some(waiters)
-}
-
-/// Leaves an error of another command, which came to light here, for the program to find.
-fn hand_on(waited: Result<(), Code>) {
-    let of_event = code(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
-    if let (Err(error), Ok(weir)) = (waited, LIBRARY.current())
-        && error != of_event
-        && error != weir.lost()
-    {
-        weir.arena().put_error(Handle::NULL, error.0 as i32);
-    }
+/// How far the command of an event has come.
+fn reached(event: cl_event) -> Result<cl_int, Code> {
+    let mut reached: cl_int = CL_COMPLETE;
+    let (value, mut size) = ((&raw mut reached).cast(), 0);
+    let query = CL_EVENT_COMMAND_EXECUTION_STATUS;
+    // SAFETY: the pointers are to variables of this function.
+    unsafe { encode::clGetEventInfo(event, query, 4, value, &mut size)? };
+    Ok(reached)
 }
