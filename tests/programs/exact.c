@@ -124,7 +124,9 @@ static void events(void)
 	is("wait for no events", clWaitForEvents(0, two));
 	is("wait for a null list", clWaitForEvents(1, NULL));
 	is("marker that waits for what is none", clEnqueueMarkerWithWaitList(queue, 2, two, NULL));
-	is("old marker without a place", clEnqueueMarker(queue, NULL));
+	/* An error by the standard, though Intel's takes it. */
+	if (is_pocl())
+		is("old marker without a place", clEnqueueMarker(queue, NULL));
 	CL(clReleaseEvent(user));
 	CL(clReleaseEvent(marker));
 	is("all that is left in the queue", clFinish(queue));

@@ -350,7 +350,7 @@ static void formats_and_errors(void)
 	cl_mem image = make_image(CL_MEM_READ_WRITE, &bytes4, desc, NULL);
 	cl_mem buffer = make_buffer(CL_MEM_READ_WRITE, 64, NULL);
 
-#define PRINT(what, call) do { call; printf("%s: %d\n", what, err); CHECK(err); } while (0)
+#define PRINT(what, call) do { call; printf("%s: %d\n", what, err); } while (0)
 	PRINT("no format", clCreateImage(context, 0, NULL, &desc, NULL, &err));
 	PRINT("odd format", clCreateImage(context, 0, &odd, &desc, NULL, &err));
 	PRINT("no description", clCreateImage(context, 0, &bytes4, NULL, NULL, &err));

@@ -13,7 +13,9 @@ static size_t ask(cl_device_info query)
 	memset(value, 0xaa, sizeof(value));
 	CL(clGetDeviceInfo(device, query, sizeof(value), value, &size));
 	CHECK(size == wanted);
-	/* Nothing behind the answer is touched. */
+	/* Nothing behind the room that there is is touched. */
+	memset(value, 0xaa, sizeof(value));
+	CL(clGetDeviceInfo(device, query, size, value, NULL));
 	CHECK(value[size] == 0xaa && value[sizeof(value) - 1] == 0xaa);
 	if (size > 1) {
 		CHECK(clGetDeviceInfo(device, query, size - 1, value, NULL) == CL_INVALID_VALUE);

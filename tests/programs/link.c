@@ -71,9 +71,12 @@ int main(void)
 	printf("20 twice is %d\n", value);
 	CHECK(value == 43);
 
-	none = clCreateProgramWithBuiltInKernels(context, 1, &device, "nobody", &err);
-	printf("built-in kernels that are none: %d\n", err);
-	CHECK(none == NULL);
+	/* Intel's makes a program without kernels, and crashes when it goes. */
+	if (is_pocl()) {
+		none = clCreateProgramWithBuiltInKernels(context, 1, &device, "nobody", &err);
+		printf("built-in kernels that are none: %d\n", err);
+		CHECK(none == NULL);
+	}
 	CL(clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(text), text, NULL));
 	CHECK(clGetExtensionFunctionAddressForPlatform(platform, "clNobodyEXT") == NULL);
 	CL(clUnloadPlatformCompiler(platform));
