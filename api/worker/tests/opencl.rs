@@ -162,6 +162,10 @@ fn answers_are_the_host_s_less_what_is_not_carried() {
         "{extensions}"
     );
     assert_eq!(ask(CL_DEVICE_NAME, 1).0 as u32 as i32, CL_INVALID_VALUE);
+    // PoCL knows versions of SPIR, but that extension is not carried.
+    const CL_DEVICE_SPIR_VERSIONS: u32 = 0x40E0;
+    let refused = ask(CL_DEVICE_SPIR_VERSIONS, 64).0 as u32 as i32;
+    assert_eq!(refused, CL_INVALID_VALUE);
 
     let queue = ("command_queue", setup.queue);
     let mut ask = |what, room| info(&mut client, f::clGetCommandQueueInfo, queue, what, room);

@@ -4,9 +4,9 @@
 use weir_runtime::turn::{Made, Refused, Turn};
 
 use super::OpenCl;
-use super::answer::{Place, ask, give, text};
+use super::answer::{Place, ask, give, made, text};
 use super::generated::{Vendor, calls, words};
-use super::platforms::{device_number, device_text, platform_text};
+use super::platforms::{device_number, device_text, platform_number, platform_text};
 use crate::table::{constants::*, kinds};
 
 /// Extensions that need nothing of the API beyond what is carried: they are about the language, or
@@ -59,6 +59,23 @@ const CARRIED_EXTENSIONS: &[&str] = &[
     "cles_khr_int64",
 ];
 
+/// What a device can be asked for, from first to last: the numbers of the core, which extensions of
+/// Khronos' use as well, and those of other extensions that are carried. What else vendors answer belongs
+/// to extensions that are not carried, and some of it is addresses in this process.
+const QUERIES: &[(u32, u32)] = &[
+    (CL_DEVICE_TYPE, 0x107F),
+    (0x2035, 0x2035), // cl_khr_subgroup_named_barrier
+    (0x4000, 0x400A), // cl_nv_device_attribute_query
+    (0x4030, 0x404C), // cl_amd_device_attribute_query
+    (0x4054, 0x4058), // cl_ext_device_fission
+    (0x4108, 0x4108), // cl_intel_required_subgroup_size
+    (0x410F, 0x410F), // cl_khr_pci_bus_info
+    (0x4231, 0x4233), // cl_ext_float_atomics
+];
+
+/// The newest version of the API whose functions are all there: 3.0.
+const NEWEST: (u32, u32) = (3, 0);
+
 /// Features of OpenCL C that need what is not carried.
 const FEATURES_NOT_CARRIED: &[&str] = &["__opencl_c_device_enqueue"];
 
@@ -82,6 +99,41 @@ fn named(all: &[u8], keep: impl Fn(&str) -> bool) -> Vec<u8> {
     kept.flatten().copied().collect()
 }
 
+/// Whether a device may be asked for `what`.
+fn is_asked(what: u32) -> bool {
+    QUERIES
+        .iter()
+        .any(|&(first, last)| (first..=last).contains(&what))
+}
+
+/// The text of a version, as `OpenCL 3.1 and more`, but not above [`NEWEST`]: a program would call
+/// functions of a newer one, which are not there.
+fn at_most_newest(version: &str) -> String {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let mut words = version.splitn(3, ' ');
+    let (Some("OpenCL"), Some(given)) = (words.next(), words.next()) else {
+        return version.to_owned();
+    };
+    let parts = given
+        .split_once('.')
+        .and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    match (parts, words.next()) {
+        (Some(parts), rest) if parts > NEWEST => {
+            let (major, minor) = NEWEST;
+            format!("OpenCL {major}.{minor} {}", rest.unwrap_or_default())
+        }
+        _ => version.to_owned(),
+    }
+}
+
+/// The same for a `cl_version`: 10 bits of major version, 10 of minor, 12 of patch.
+fn at_most_newest_number(version: u64) -> u32 {
+    let (major, minor) = NEWEST;
+    let newest = major << 22 | minor << 12;
+    let is_newer = version >> 12 > u64::from(newest >> 12);
+    if is_newer { newest } else { version as u32 }
+}
+
 fn is_carried(name: &str) -> bool {
     CARRIED_EXTENSIONS.contains(&name)
 }
@@ -100,6 +152,14 @@ pub(super) fn get_platform_info(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
         CL_PLATFORM_EXTENSIONS => {
             let all = platform_text(vendor, platform, what).map_err(refused)?;
             give(turn, place, &text(&carried_extensions(&all)))
+        }
+        CL_PLATFORM_VERSION => {
+            let version = platform_text(vendor, platform, what).map_err(refused)?;
+            give(turn, place, &text(&at_most_newest(&version)))
+        }
+        CL_PLATFORM_NUMERIC_VERSION => {
+            let version = platform_number(vendor, platform, what).map_err(refused)?;
+            give(turn, place, &at_most_newest_number(version).to_le_bytes())
         }
         CL_PLATFORM_EXTENSIONS_WITH_VERSION => {
             let get = vendor.clGetPlatformInfo.ok_or(refused(CL_INVALID_VALUE))?;
@@ -123,6 +183,15 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
     let what = turn.call.word(at::param_name) as u32;
     let refused = |code: i32| Refused(code.into());
     match what {
+        _ if !is_asked(what) => made(CL_INVALID_VALUE),
+        CL_DEVICE_VERSION => {
+            let version = device_text(vendor, device, what).map_err(refused)?;
+            give(turn, place, &text(&at_most_newest(&version)))
+        }
+        CL_DEVICE_NUMERIC_VERSION => {
+            let version = device_number(vendor, device, what).map_err(refused)?;
+            give(turn, place, &at_most_newest_number(version).to_le_bytes())
+        }
         // The tenant's quota is all the memory that there is to it.
         CL_DEVICE_GLOBAL_MEM_SIZE | CL_DEVICE_MAX_MEM_ALLOC_SIZE => {
             let real = device_number(vendor, device, what).map_err(refused)?;
@@ -188,6 +257,40 @@ mod tests {
         entries[4..15].copy_from_slice(b"cl_khr_fp64");
         entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_gl");
         assert_eq!(named(&entries, is_carried), entries[..NAME_VERSION]);
+    }
+
+    #[test]
+    fn versions_are_not_newer_than_what_is_carried() {
+        for (vendor, told) in [
+            ("OpenCL 3.1 (Build 0)", "OpenCL 3.0 (Build 0)"),
+            ("OpenCL 10.2 CUDA 99", "OpenCL 3.0 CUDA 99"),
+            ("OpenCL 3.1 ", "OpenCL 3.0 "),
+            ("OpenCL 3.0 PoCL HSTR: 3.1 x", "OpenCL 3.0 PoCL HSTR: 3.1 x"),
+            ("OpenCL 1.2 LINUX", "OpenCL 1.2 LINUX"),
+            ("a version", "a version"),
+        ] {
+            assert_eq!(at_most_newest(vendor), told);
+        }
+        assert_eq!(at_most_newest_number(3 << 22 | 1 << 12), 3 << 22);
+        assert_eq!(at_most_newest_number(3 << 22 | 7), 3 << 22 | 7);
+        assert_eq!(at_most_newest_number(2 << 22 | 2 << 12), 2 << 22 | 2 << 12);
+    }
+
+    #[test]
+    fn only_what_is_carried_can_be_asked_for() {
+        let carried = [
+            CL_DEVICE_TYPE,
+            CL_DEVICE_MAX_CLOCK_FREQUENCY,
+            0x1072,
+            0x4003,
+            0x4108,
+        ];
+        assert!(carried.into_iter().all(is_asked));
+        // Shared memory of Intel's, names that are pointers, command buffers, SPIR.
+        let others = [0x4190, 0x4194, 0x12B9, 0x12A9, 0x40E0, 0, u32::MAX];
+        assert!(!others.into_iter().any(is_asked));
+        let apart = |pair: &[(u32, u32)]| pair[0].0 <= pair[0].1 && pair[0].1 < pair[1].0;
+        assert!(QUERIES.windows(2).all(apart));
     }
 
     #[test]

@@ -35,6 +35,17 @@ pub(super) fn platform_text(
     ask_text(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) })
 }
 
+/// A number that a platform says of itself.
+pub(super) fn platform_number(
+    vendor: &Vendor,
+    platform: *mut c_void,
+    what: u32,
+) -> Result<u64, i32> {
+    let get = vendor.clGetPlatformInfo.ok_or(CL_INVALID_OPERATION)?;
+    // SAFETY: as in `platform_text`.
+    ask_number(&|size, value, size_ret| unsafe { get(platform, what, size, value, size_ret) })
+}
+
 /// What a device says of itself.
 pub(super) fn device_text(vendor: &Vendor, device: *mut c_void, what: u32) -> Result<String, i32> {
     let get = vendor.clGetDeviceInfo.ok_or(CL_INVALID_OPERATION)?;
