@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
+use weir_devices::accel::arbiter::PolicyKind;
 use weir_devices::accel::{self, Accel, AccelConfig, AccelHandle, Limits, Sharing};
 use weir_devices::pci::{Doorbells, PciDevice, Window};
 use weir_devices::virtio::block::{self, Block};
@@ -155,6 +156,8 @@ pub fn accel_config(grant: &AcceleratorSpec, tenant: &str) -> std::io::Result<Ac
     config.arena_default = config.arena_default.min(config.arena_max);
     if let Some(end) = arbiter::end(&grant.name) {
         config.sharing = Sharing::With(end);
+    } else if grant.policy == PolicyKind::None {
+        config.sharing = Sharing::Unruled;
     }
     config.worker_memory = Some(worker_memory(grant.memory, host_memory()?));
     config.start_spawner()?;

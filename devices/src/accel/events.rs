@@ -21,15 +21,21 @@ pub(super) enum Kind {
     Refused,
     /// A client was ended by force, or its worker.
     Lost,
+    /// A call waits because there were too many, or too many bytes, in a second.
+    Throttled,
+    /// A command was on the device for longer than it may be.
+    TimedOut,
 }
 
 impl Kind {
-    const COUNT: usize = 2;
+    const COUNT: usize = 4;
 
     fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Lost => "lost",
+            Self::Throttled => "throttled",
+            Self::TimedOut => "timed-out",
         }
     }
 }

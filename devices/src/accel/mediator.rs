@@ -247,7 +247,10 @@ impl Core {
         });
         let overdue: Vec<_> = overdue.map(|(id, _)| (*id, Lost::Timeout)).collect();
         for (id, _) in &overdue {
-            log::warn!("client {id}: a command has been on the device for longer than {timeout:?}");
+            if let Some(client) = self.clients.get(id) {
+                let limit = format_args!("timeout_ms={}", timeout.as_millis());
+                client.meter.note(Kind::TimedOut, limit);
+            }
             self.desk.tenant.timeouts.add(1);
         }
         overdue

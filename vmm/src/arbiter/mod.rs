@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use weir_devices::accel::arbiter::{Arbiter, DESCRIPTORS, Tenancy, TenantEnd};
+use weir_devices::accel::arbiter::{Arbiter, DESCRIPTORS, PolicyKind, Tenancy, TenantEnd};
 use weir_devices::accel::arbiter::{TenantFigures, Terms};
 
 use crate::spec::AcceleratorSpec;
@@ -38,7 +38,7 @@ impl Arbiters {
     pub fn start<'a>(grants: impl Iterator<Item = &'a AcceleratorSpec>) -> io::Result<Self> {
         let mut arbiters = BTreeMap::new();
         for grant in grants {
-            if !arbiters.contains_key(&grant.name) {
+            if grant.policy != PolicyKind::None && !arbiters.contains_key(&grant.name) {
                 let arbiter = Arbiter::start(&grant.name, grant.policy)?;
                 arbiters.insert(grant.name.clone(), arbiter);
             }

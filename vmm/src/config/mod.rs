@@ -229,8 +229,9 @@ fn policy(text: &str) -> Result<PolicyKind, String> {
         "fair" => Ok(PolicyKind::Fair),
         "fifo" => Ok(PolicyKind::Fifo),
         "strict" => Ok(PolicyKind::Strict),
+        "none" => Ok(PolicyKind::None),
         _ => Err(format!(
-            "\"{text}\" is no policy: write \"fair\", \"fifo\" or \"strict\""
+            "\"{text}\" is no policy: write \"fair\", \"fifo\", \"strict\" or \"none\""
         )),
     }
 }

@@ -225,10 +225,11 @@ fn a_policy_is_read_or_refused() {
     let with = |policy: &str| GOOD.replacen("api =", &format!("policy = \"{policy}\"\napi ="), 1);
     let policy = |text: &str| folder.parse(text).unwrap().vms[0].accelerators[0].policy;
     assert_eq!(policy(&with("fifo")), PolicyKind::Fifo);
+    assert_eq!(policy(&with("none")), PolicyKind::None);
     assert_eq!(policy(GOOD), PolicyKind::Fair);
     let complaint = folder.complaint(&with("lottery"));
     assert!(
-        complaint.ends_with("write \"fair\", \"fifo\" or \"strict\""),
+        complaint.ends_with("write \"fair\", \"fifo\", \"strict\" or \"none\""),
         "{complaint}"
     );
 }

@@ -98,6 +98,8 @@ struct Member {
     lasted: u64,
     /// How long it usually takes to come back after it has been served.
     absence: u64,
+    /// How long it was away before it came back.
+    away: u64,
     /// Since when it waits.
     waits: Option<u64>,
     capped: bool,
@@ -136,9 +138,11 @@ impl Member {
         }
     }
 
-    /// How long it is worth to wait for the tenant after it has been served, if at all.
-    fn patience(&self, most: u64) -> Option<u64> {
-        let limit = (self.lasted / 8).min(most);
+    /// How long it is worth to wait for the tenant after it has been served, if at all, rather than
+    /// let another begin a command of length `next`, after `kept` that the device was kept already.
+    fn patience(&self, most: u64, next: u64, kept: u64) -> Option<u64> {
+        let limit = (self.lasted / 8).max(next / 16).saturating_sub(kept);
+        let limit = limit.min(most);
         let time = 2 * self.absence + 20_000;
         (self.absence > 0 && time <= limit).then_some(time)
     }
@@ -150,6 +154,9 @@ pub(super) struct Core {
     tuning: Tuning,
     members: Vec<Member>,
     next: TenantId,
+    /// Whose turn began last, and how long the device has stood still for it between its turns.
+    last: TenantId,
+    kept: u64,
 }
 
 impl Core {
@@ -159,6 +166,8 @@ impl Core {
             tuning,
             members: Vec::new(),
             next: 0,
+            last: 0,
+            kept: 0,
         }
     }
 
@@ -183,6 +192,7 @@ impl Core {
             ended: None,
             lasted: 0,
             absence: 0,
+            away: 0,
             waits: None,
             capped: false,
             figures: TenantFigures::default(),
@@ -287,6 +297,7 @@ impl Core {
             policy.arrive(member.id, now);
             if let Some(ended) = member.ended.take() {
                 let absence = now.saturating_sub(ended).max(1);
+                member.away = absence;
                 member.absence = match member.absence {
                     0 => absence,
                     before => (3 * before + absence) / 4,
@@ -405,12 +416,14 @@ impl Core {
     /// If the device should rather wait for a tenant that has just been served: until when.
     fn awaited(&self, chosen: usize, now: u64) -> Option<u64> {
         let most = self.tuning.patience;
+        let next = self.members[chosen].usage.next;
         let chosen = self.members[chosen].id;
         let others = self.members.iter().filter(|member| {
             member.id != chosen && !member.usage.wanted && self.policy.prefers(member.id, chosen)
         });
         let until = others.filter_map(|member| {
-            let patience = member.patience(most)?;
+            let kept = if member.id == self.last { self.kept } else { 0 };
+            let patience = member.patience(most, next, kept)?;
             match (member.turn, member.ended) {
                 // It is about to end.
                 (Some(turn), _) if !turn.overran => Some(member.usage.ends_at.max(now) + patience),
@@ -435,6 +448,14 @@ impl Core {
             }
         }
         let member = &mut self.members[chosen];
+        // Those for whom the device is kept cannot have it kept for longer than is worth it by
+        // always doing next to nothing.
+        let away = std::mem::take(&mut member.away);
+        self.kept = match self.last == member.id {
+            true => self.kept.saturating_add(away),
+            false => 0,
+        };
+        self.last = member.id;
         member.stop_waiting(now);
         member.turns += 1;
         // A turn that follows on the tenant's own goes on with it.

@@ -68,9 +68,10 @@ impl Arbiter {
     /// Starts an arbiter for the accelerator called `name`.
     ///
     /// # Errors
-    /// The system lacks something.
+    /// The system lacks something, or the policy is that there is no arbiter.
     pub fn start(name: &str, policy: PolicyKind) -> io::Result<Self> {
-        Self::with(name, policy.build(), Tuning::default())
+        let policy = policy.build().ok_or(io::ErrorKind::InvalidInput)?;
+        Self::with(name, policy, Tuning::default())
     }
 
     /// The same, with everything chosen.

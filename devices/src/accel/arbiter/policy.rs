@@ -103,15 +103,18 @@ pub enum PolicyKind {
     Fifo,
     /// Larger shares first, whatever they have used.
     Strict,
+    /// Nobody is held back: every command goes to the device at once.
+    None,
 }
 
 impl PolicyKind {
-    /// A policy of this kind, without tenants.
-    pub fn build(self) -> Box<dyn Policy> {
+    /// A policy of this kind, without tenants; if there is one.
+    pub fn build(self) -> Option<Box<dyn Policy>> {
         match self {
-            Self::Fair => Box::<super::fair::Fair>::default(),
-            Self::Fifo => Box::<super::simple::Fifo>::default(),
-            Self::Strict => Box::<super::simple::Strict>::default(),
+            Self::Fair => Some(Box::<super::fair::Fair>::default()),
+            Self::Fifo => Some(Box::<super::simple::Fifo>::default()),
+            Self::Strict => Some(Box::<super::simple::Strict>::default()),
+            Self::None => None,
         }
     }
 }

@@ -99,7 +99,7 @@ struct World {
 impl World {
     fn new(policy: PolicyKind, loads: &[(Load, Terms)]) -> Self {
         let bell = Bell::new().unwrap();
-        let mut core = Core::new(policy.build(), Tuning::default());
+        let mut core = Core::new(policy.build().unwrap(), Tuning::default());
         let join = |(load, terms): &(Load, Terms)| {
             let (end, files) = create(&bell).unwrap();
             let id = core.join("tenant".into(), *terms, end, 0);
@@ -433,6 +433,17 @@ fn interactive_tenants_go_first_within_their_share() {
     let world = World::new(PolicyKind::Fair, &loads).run(5 * SECOND);
     let part = world.used(SECOND, 5 * SECOND)[0] / 4e9;
     assert!((0.49..=0.51).contains(&part), "{part}");
+}
+
+#[test]
+fn who_keeps_the_device_waiting_cannot_do_so_for_long() {
+    // Always back soon enough to be waited for, and with next to nothing to do.
+    for after in [20 * US, 100 * US, 290 * US] {
+        let loads = [returns(1, 10 * US, after), queues(1, 10 * MS)];
+        let world = World::fair(&loads).run(5 * SECOND);
+        let used = world.used(SECOND, 5 * SECOND)[1] / 4e9;
+        assert!(used >= 0.9, "after {after}: {used}");
+    }
 }
 
 #[test]

@@ -257,6 +257,14 @@ impl Client {
     /// **Admit**: the policy first, then the memory that the command's object holds.
     fn admit(&mut self, desk: &mut Desk, checked: &Checked<'_>) -> Taken {
         let (into, out) = traffic(checked.function, &checked.call);
+        if self.flights.len() >= desk.limits.queue_depth as usize {
+            // It waits for room, unless nothing that is under way can end by itself: what comes
+            // next in the stream could be what all wait for.
+            return match self.uncalled > 0 || self.works.can_end() || self.eligible().is_some() {
+                true => Taken::Soon,
+                false => Taken::No,
+            };
+        }
         let request = Request {
             client: self.id,
             function: checked.function,
@@ -264,13 +272,15 @@ impl Client {
             now: now(),
         };
         if desk.admission.admit(request) == Decision::Hold {
+            if !self.held {
+                let call = format_args!("call={}", checked.function.name);
+                self.meter.note(Kind::Throttled, call);
+            }
             return Taken::Soon;
         }
         let many = self.objects.count() + self.proposals.len() as u64;
         let new = !self.proposals.is_empty();
-        if (new && many > u64::from(desk.limits.handles))
-            || self.flights.len() >= desk.limits.queue_depth as usize
-        {
+        if new && many > u64::from(desk.limits.handles) {
             return Taken::No;
         }
         let taken = desk.tenant.quota.take(self.proposed_bytes());
@@ -335,6 +345,7 @@ impl Client {
             called: false,
         };
         self.flights.insert(id, flight);
+        self.uncalled += 1;
         self.next_id += 1;
         Ok(Outcome::Sent)
     }

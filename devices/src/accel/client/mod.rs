@@ -132,6 +132,8 @@ pub(super) struct Client {
     proposals: Vec<Proposal>,
     flights: HashMap<u64, Flight>,
     works: Works,
+    /// Flights whose call has not returned.
+    uncalled: usize,
     next_id: u64,
     /// Commands lie in the channel that the worker cannot see yet.
     unpublished: bool,
@@ -181,6 +183,7 @@ impl Client {
             proposals: Vec::new(),
             flights: HashMap::new(),
             works: Works::default(),
+            uncalled: 0,
             next_id: 1,
             unpublished: false,
             held: false,
@@ -243,6 +246,7 @@ impl Client {
         self.announced = VecDeque::new();
         self.batch = Batch::default();
         self.flights = HashMap::new();
+        self.uncalled = 0;
         self.held = false;
         let bytes = self.objects.clear();
         self.meter.set_memory(0);

@@ -58,6 +58,7 @@ impl Client {
             },
             Event::Called { bound, error } => {
                 flight.called = true;
+                self.uncalled -= 1;
                 if let Some(first) = flight.bound.first_mut() {
                     *first = bound;
                 }

@@ -70,6 +70,11 @@ impl Works {
     pub(super) fn is_empty(&self) -> bool {
         self.closed == 0 && self.open == 0
     }
+
+    /// Whether any of them is on the device, or may be.
+    pub(super) fn can_end(&self) -> bool {
+        self.open > 0
+    }
 }
 
 /// What is known of a command before it is sent.

@@ -408,6 +408,33 @@ fn what_is_not_admitted_waits_and_what_follows_too() {
 }
 
 #[test]
+fn what_is_above_the_queue_depth_waits_for_room() {
+    let mut bench = Bench::new(100);
+    bench.desk.limits.queue_depth = 2;
+    let sent = bench.send(&toy::ping(NOBODY, 1).repeat(3));
+    assert_eq!(sent.len(), 2);
+    assert!(bench.turn().unwrap().held);
+    bench.called(sent[1].0, 0, 0);
+    bench.settle();
+    assert_eq!(bench.sent().len(), 1);
+    // What runs on the device makes room when it has ended, too.
+    let sent = bench.send(&toy::run(NOBODY, NULL, 5));
+    assert!(sent.is_empty());
+    bench.called(1, 0, 0);
+    bench.settle();
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 1);
+    assert!(bench.send(&toy::ping(NOBODY, 1)).is_empty());
+    bench.called(sent[0].0, 0, 0);
+    bench.settle();
+    assert!(bench.turn().unwrap().held, "its work has not ended");
+    bench.report(sent[0].0, Event::Executed { device_ns: 5 });
+    bench.settle();
+    assert_eq!(bench.sent().len(), 1);
+    assert_eq!(bench.stats().traffic.refused, 0);
+}
+
+#[test]
 fn one_turn_does_a_bounded_amount_of_work() {
     let mut bench = Bench::new(100);
     bench.announce(&toy::ping(NOBODY, 1).repeat(10_000));

@@ -27,8 +27,9 @@ use crate::progress;
 const LONG: f64 = 10.0;
 /// Work that a tenant has always given to its queue, in milliseconds, as far as 64 kernels are that.
 const BACKLOG: f64 = 20.0;
-/// The policy that is compared with.
+/// The policies that are compared with: in the order of arrival, and nobody is held back.
 const FIFO: &str = "fifo";
+const NONE: &str = "none";
 
 /// Arguments of `cargo xtask fairness`.
 #[derive(clap::Args)]
@@ -92,12 +93,13 @@ const MIXES: [Mix; 7] = [
 /// A way to get more than one's share: how many processes, the length of their kernels, and options of the load.
 type Adversary = (&'static str, u32, f64, &'static [&'static str]);
 
-const ADVERSARIES: [Adversary; 8] = [
+const ADVERSARIES: [Adversary; 9] = [
     ("processes", 4, 10.0, &[]),
     ("contexts", 1, 10.0, &["threads=8", "contexts=8"]),
     ("queues", 1, 10.0, &["threads=8"]),
     ("deep-queue", 1, 10.0, &["depth=64"]),
-    ("tiny-flood", 2, 0.01, &["depth=64", "threads=4"]),
+    ("tiny-flood", 4, 0.01, &["depth=64", "threads=8"]),
+    ("blind-flood", 2, 0.01, &["blind=1", "threads=4"]),
     (
         "sleep-and-wake",
         1,
@@ -165,6 +167,7 @@ pub fn main(args: Args) -> Result<ExitCode> {
 
 impl Bench {
     fn measure(&self) -> Result<Figures> {
+        let longest_s = self.longest()?;
         let (mut second, mut half, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         let mut jain = 1.0f64;
         let mut busy = 0.0;
@@ -184,7 +187,7 @@ impl Bench {
             ));
             second.extend(run.unfairness(1.0));
             half.extend(run.unfairness(0.5));
-            let longest = mix.iter().map(|(_, ms)| ms / 1e3).fold(0.0, f64::max);
+            let longest = mix.iter().map(|(_, ms)| ms / LONG).fold(0.0, f64::max) * longest_s;
             for window in [1.0, 0.5] {
                 errors.extend(
                     run.errors(window)
@@ -204,9 +207,20 @@ impl Bench {
             error_over_l_per_w: Spread::of(errors).max,
             busy_vs_fifo: self.busy_beside_fifo(busy)?,
             scheduler_cost: self.cost()?,
-            light_p99_excess_in_l: self.light()?,
+            light_p99_excess_in_l: self.light(1e3 * longest_s)?,
             adversary_gain_max: self.adversaries()?,
         })
+    }
+
+    /// How long the longest kernel really takes, in seconds: what one tenant alone is charged for each.
+    fn longest(&self) -> Result<f64> {
+        progress::step("the length of the longest kernel");
+        let (run, reports) = self.run("longest", None, &[(1, LONG)])?;
+        let kernels = reports.first().map_or(0, |report| report.kernels);
+        anyhow::ensure!(kernels > 0, "no kernel has ended");
+        let longest = run.busy() * reports[0].seconds / kernels as f64;
+        progress::detail(format_args!("{:.2} ms", 1e3 * longest));
+        Ok(longest)
     }
 
     fn options(&self, milliseconds: f64, more: &[&str]) -> Vec<String> {
@@ -280,7 +294,7 @@ impl Bench {
                 let (_, reports) = self.run(&name, policy, &[(1, 1.0)])?;
                 anyhow::Ok(reports[0].kernels as f64 / reports[0].seconds)
             };
-            let (with, without) = (speed("with", None)?, speed("without", Some(FIFO))?);
+            let (with, without) = (speed("with", None)?, speed("without", Some(NONE))?);
             progress::detail(format_args!(
                 "{with:.1} kernels per second; without {without:.1}"
             ));
@@ -290,10 +304,10 @@ impl Bench {
     }
 
     /// How much longer a tenant with little to do waits beside those that have much.
-    fn light(&self) -> Result<Excess> {
+    fn light(&self, longest_ms: f64) -> Result<Excess> {
         progress::step("a light tenant beside heavy ones");
         let alone = self.wait(0)?;
-        let excess = |heavy| anyhow::Ok((self.wait(heavy)? - alone) / LONG);
+        let excess = |heavy| anyhow::Ok((self.wait(heavy)? - alone) / longest_ms);
         Ok(Excess {
             beside_1: excess(1)?,
             beside_7: excess(7)?,
@@ -416,9 +430,13 @@ fn table(figures: &Figures) -> String {
             "2 %",
         ),
     ];
+    let head = [
+        ("measured", "value".to_owned(), "aim"),
+        ("---", "---".to_owned(), "---"),
+    ];
     let line =
-        |(what, value, aim): &(&str, String, &str)| format!("{what:<30} {value:<58} aim: {aim}\n");
-    rows.iter().map(line).collect()
+        |(what, value, aim): &(&str, String, &str)| format!("| {what} | {value} | {aim} |\n");
+    head.iter().chain(&rows).map(line).collect()
 }
 
 #[cfg(test)]
@@ -450,6 +468,8 @@ mod tests {
             \"error_over_l_per_w\":1.0,\"busy_vs_fifo\":1.0,\"scheduler_cost\":0.0,\
             \"light_p99_excess_in_l\":{\"beside_1\":0.5,\"beside_7\":1.0},\"adversary_gain_max\":0.0}";
         assert_eq!(serde_json::to_string(&figures).unwrap(), expected);
-        assert_eq!(table(&figures).lines().count(), 9);
+        let table = table(&figures);
+        assert_eq!(table.lines().count(), 11);
+        assert!(table.lines().all(|line| line.matches('|').count() == 4));
     }
 }
