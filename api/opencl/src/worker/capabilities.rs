@@ -89,14 +89,22 @@ fn carried_extensions(all: &str) -> String {
     carried.collect::<Vec<_>>().join(" ")
 }
 
-/// Those entries of an array of `cl_name_version` whose name is to be kept.
+/// Those entries of an array of `cl_name_version` whose name is to be kept. Nothing is behind a name:
+/// vendors leave there what was in their memory before.
 fn named(all: &[u8], keep: impl Fn(&str) -> bool) -> Vec<u8> {
     let (entries, _) = all.as_chunks::<NAME_VERSION>();
-    let kept = entries.iter().filter(|entry| {
-        let name = entry[4..].split(|byte| *byte == 0).next();
-        keep(&String::from_utf8_lossy(name.unwrap_or_default()))
-    });
-    kept.flatten().copied().collect()
+    let mut kept = Vec::new();
+    for entry in entries {
+        let (version, text) = entry.split_at(4);
+        let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        if keep(&String::from_utf8_lossy(name)) {
+            let end = kept.len() + NAME_VERSION;
+            kept.extend_from_slice(version);
+            kept.extend_from_slice(name);
+            kept.resize(end, 0);
+        }
+    }
+    kept
 }
 
 /// Whether a device may be asked for `what`.
@@ -202,7 +210,11 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
             let all = device_text(vendor, device, what).map_err(refused)?;
             give(turn, place, &text(&carried_extensions(&all)))
         }
-        CL_DEVICE_EXTENSIONS_WITH_VERSION | CL_DEVICE_OPENCL_C_FEATURES => {
+        CL_DEVICE_EXTENSIONS_WITH_VERSION
+        | CL_DEVICE_OPENCL_C_FEATURES
+        | CL_DEVICE_OPENCL_C_ALL_VERSIONS
+        | CL_DEVICE_ILS_WITH_VERSION
+        | CL_DEVICE_BUILT_IN_KERNELS_WITH_VERSION => {
             let get = vendor.clGetDeviceInfo.ok_or(refused(CL_INVALID_VALUE))?;
             // SAFETY: the device is the library's, and `ask` gives room for what it asks for.
             let all =
@@ -213,7 +225,10 @@ pub(super) fn get_device_info(cl: &OpenCl, vendor: &Vendor, turn: &mut Turn<'_>)
                 place,
                 &match what {
                     CL_DEVICE_EXTENSIONS_WITH_VERSION => named(&all, is_carried),
-                    _ => named(&all, |name| !FEATURES_NOT_CARRIED.contains(&name)),
+                    CL_DEVICE_OPENCL_C_FEATURES => {
+                        named(&all, |name| !FEATURES_NOT_CARRIED.contains(&name))
+                    }
+                    _ => named(&all, |_| true),
                 },
             )
         }
@@ -257,6 +272,9 @@ mod tests {
         entries[4..15].copy_from_slice(b"cl_khr_fp64");
         entries[NAME_VERSION + 4..NAME_VERSION + 13].copy_from_slice(b"cl_khr_gl");
         assert_eq!(named(&entries, is_carried), entries[..NAME_VERSION]);
+        let clean = entries[..NAME_VERSION].to_vec();
+        entries[16..NAME_VERSION].fill(0x7F); // behind the name and its zero
+        assert_eq!(named(&entries, is_carried), clean);
     }
 
     #[test]

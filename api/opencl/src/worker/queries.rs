@@ -12,8 +12,14 @@ use crate::table::{constants::*, kinds};
 /// nobody's.
 pub(super) fn get_mem_object_info(vendor: &Vendor, turn: &mut Turn<'_>) -> Made {
     use words::clGetMemObjectInfo as at;
-    if turn.call.word(at::param_name) as u32 != CL_MEM_HOST_PTR {
-        return calls::clGetMemObjectInfo(vendor, turn);
+    match turn.call.word(at::param_name) as u32 {
+        CL_MEM_HOST_PTR => {}
+        CL_MEM_TYPE..=CL_MEM_PROPERTIES => return calls::clGetMemObjectInfo(vendor, turn),
+        // Extensions that are not carried; Intel's answers with the memory's address in this process.
+        _ => {
+            turn.handle(at::memobj, kinds::CL_MEM)?;
+            return made(CL_INVALID_VALUE);
+        }
     }
     turn.handle(at::memobj, kinds::CL_MEM)?;
     let place = Place {
