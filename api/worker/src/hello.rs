@@ -178,5 +178,6 @@ fn prepare(
         WakeBy::Futex => Wake::Futex,
     };
     let session = Session::new(arena, writer, vmm, wake);
-    Ok((Dispatcher::new(session, offered, reader, worker), gates))
+    let dispatcher = Dispatcher::new(session, offered, reader, worker);
+    Ok((dispatcher.context("waiting for the VMM")?, gates))
 }

@@ -25,7 +25,9 @@ const SLEEP_SLICE: Duration = Duration::from_secs(1);
 pub struct Lanes {
     lanes: Box<[State]>,
     next: AtomicU32,
-    freed: (Mutex<u32>, Condvar),
+    /// Threads that wait for a free lane, and what wakes them.
+    waiting: AtomicU32,
+    freed: (Mutex<()>, Condvar),
     spin: Spin,
 }
 
@@ -55,7 +57,8 @@ impl Default for Lanes {
         Lanes {
             lanes: (0..MAX_LANES).map(|_| State::default()).collect(),
             next: AtomicU32::new(0),
-            freed: (Mutex::new(0), Condvar::new()),
+            waiting: AtomicU32::new(0),
+            freed: Default::default(),
             spin: Spin::new(),
         }
     }
@@ -73,14 +76,10 @@ impl Lanes {
                 return Lane { lanes: self, index };
             }
             // A lane freed between the look and the sleep is found after the time is over.
-            let mut waiting = lock(&self.freed.0);
-            *waiting += 1;
-            let (mut waiting, _) = self
-                .freed
-                .1
-                .wait_timeout(waiting, Duration::from_millis(1))
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            *waiting -= 1;
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            let freed = lock(&self.freed.0);
+            drop(self.freed.1.wait_timeout(freed, Duration::from_millis(1)));
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -176,7 +175,7 @@ impl Lane<'_> {
 impl Drop for Lane<'_> {
     fn drop(&mut self) {
         self.state().busy.store(false, Ordering::Release);
-        if *lock(&self.lanes.freed.0) > 0 {
+        if self.lanes.waiting.load(Ordering::Relaxed) > 0 {
             self.lanes.freed.1.notify_one();
         }
     }

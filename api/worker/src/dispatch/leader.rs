@@ -7,15 +7,16 @@
 //!
 //! Who holds the seat looks for commands for a bounded time before it gives the seat up and sleeps on
 //! the worker's event. Whoever is woken takes the seat, waiting for it if need be: the one who holds
-//! it may have looked a last time already.
+//! it may have looked a last time already. Each writing of the event wakes one of those who sleep.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::epoll;
 use rustix::io::Errno;
 use weir_runtime::library::Library;
 use weir_runtime::scratch::Scratch;
@@ -39,8 +40,11 @@ pub(crate) struct Dispatcher {
     session: Session,
     libraries: Vec<Arc<dyn Library>>,
     seat: Mutex<CommandReader>,
-    /// What threads without the seat sleep on.
+    /// What wakes threads without the seat.
     event: OwnedFd,
+    /// What they sleep on: the one event, so that each time that it is written one of them wakes, and
+    /// not all. (Of those who read or poll the event itself, all would, for the first to take.)
+    sleepers: OwnedFd,
     /// Threads that are not in a call that may take long.
     free: AtomicUsize,
     /// All threads.
@@ -54,15 +58,19 @@ impl Dispatcher {
         libraries: Vec<Arc<dyn Library>>,
         reader: CommandReader,
         event: OwnedFd,
-    ) -> Dispatcher {
-        Dispatcher {
+    ) -> std::io::Result<Dispatcher> {
+        let sleepers = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let once = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&sleepers, &event, epoll::EventData::new_u64(0), once)?;
+        Ok(Dispatcher {
             session,
             libraries,
             seat: Mutex::new(reader),
             event,
+            sleepers,
             free: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Starts the first thread, and the one that opens `gates`: it waits for nothing else, so that a
@@ -101,19 +109,11 @@ impl Dispatcher {
         spawned.is_ok()
     }
 
-    /// Sleeps until the event is written.
+    /// Sleeps until the event is written, if it has not been since somebody was last woken by it.
     fn sleep(&self) {
-        loop {
-            let mut count = [0; 8];
-            match rustix::io::read(&self.event, &mut count) {
-                Err(Errno::AGAIN) => {
-                    let mut wait = [PollFd::new(&self.event, PollFlags::IN)];
-                    let _ = poll(&mut wait, None);
-                }
-                Err(Errno::INTR) => {}
-                _ => return,
-            }
-        }
+        // Nobody reads the event: each writing of it is one edge, however high it counts.
+        let mut written = [MaybeUninit::uninit(); 1];
+        while let Err(Errno::INTR) = epoll::wait(&self.sleepers, &mut written, None) {}
     }
 
     /// Has the event written when the next of the outstanding commands ends.

@@ -1,6 +1,6 @@
 //! The way of a call: copy → check → meter → admit → forward.
 
-use weir_wire::arena::{CONSUMED, Lost, STREAM_OFFSET, STREAM_SIZE};
+use weir_wire::arena::{Lost, STREAM_OFFSET, STREAM_SIZE};
 use weir_wire::check::{Malformed, Use, check, handles, traffic};
 use weir_wire::command::{Call, HEADER_SIZE, Header, MAX_COMMAND};
 use weir_wire::function::{Api, Expression, Function, Kept};
@@ -93,9 +93,6 @@ impl Client {
         self.meter.batches.add(1);
         self.consumed += 1;
         self.arena.set_consumed(self.consumed);
-        if self.arena.has_sleepers() {
-            self.wake.word(&self.arena, CONSUMED);
-        }
     }
 
     /// Deals with the command at the front of `batch`; returns whether it is done.

@@ -1,7 +1,7 @@
 //! How threads of a client that sleep are woken.
 
 use rustix::thread::futex;
-use weir_wire::arena::{Arena, CONSUMED, EVENTS, MAX_LANES, SLOT_SEQ};
+use weir_wire::arena::{Arena, EVENTS, MAX_LANES, SLOT_SEQ};
 
 use super::super::bell::Bell;
 
@@ -35,7 +35,6 @@ impl Wake {
                 for lane in 0..MAX_LANES {
                     self.word(arena, Arena::lane_offset(lane) + SLOT_SEQ);
                 }
-                self.word(arena, CONSUMED);
                 self.word(arena, EVENTS);
             }
         }

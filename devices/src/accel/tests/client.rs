@@ -176,14 +176,6 @@ fn more_batches_than_may_be_pending_end_the_client() {
 }
 
 #[test]
-fn sleepers_are_told_that_the_stream_has_room() {
-    let mut bench = Bench::new(100);
-    bench.arena.sleepers().store(1, Ordering::SeqCst);
-    bench.send(&toy::ping(NOBODY, 1));
-    assert_eq!(bench.arena.consumed(), 1);
-}
-
-#[test]
 fn an_object_can_be_used_before_it_is_known_to_exist() {
     let mut bench = Bench::new(100);
     let batch = [
