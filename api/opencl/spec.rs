@@ -840,7 +840,8 @@ unsafe extern "C" {
         param_value_size_ret: *mut usize,
     ) -> cl_int;
 
-    #[new(parent = context)]
+    // What becomes of it when it is built is estimated.
+    #[call(new(parent = context), holds(8 * bytes(strings), too_large = CL_OUT_OF_RESOURCES))]
     fn clCreateProgramWithSource(
         context: cl_context,
         count: cl_uint,
@@ -849,7 +850,7 @@ unsafe extern "C" {
         errcode_ret: *mut cl_int,
     ) -> cl_program;
 
-    #[new(parent = context)]
+    #[call(new(parent = context), holds(2 * bytes(binaries), too_large = CL_OUT_OF_RESOURCES))]
     fn clCreateProgramWithBinary(
         context: cl_context,
         num_devices: cl_uint,
@@ -1794,7 +1795,7 @@ unsafe extern "C" {
     #[new(parent = source_kernel)]
     fn clCloneKernel(source_kernel: cl_kernel, errcode_ret: *mut cl_int) -> cl_kernel;
 
-    #[call(new(parent = context), alias(clCreateProgramWithILKHR))]
+    #[call(new(parent = context), alias(clCreateProgramWithILKHR), holds(8 * length))]
     fn clCreateProgramWithIL(
         context: cl_context,
         #[len(length)] il: *const c_void,

@@ -32,6 +32,7 @@ int main(void)
 	cl_ulong total, largest;
 	uint32_t word = 0x12345678, back = 0;
 	int count;
+	const char *source = "kernel void f() {}";
 
 	setup();
 	cl_command_queue queue = make_queue(0);
@@ -39,6 +40,8 @@ int main(void)
 	CL(clGetDeviceInfo(device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(total), &total, NULL));
 	CL(clGetDeviceInfo(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(largest), &largest, NULL));
 	CHECK(largest > 0 && largest <= total);
+	/* A program takes memory as well, and gives it back. */
+	CL(clReleaseProgram(build(source, NULL)));
 	for (int round = 0; round < 2; round++) {
 		cl_mem more;
 
@@ -47,6 +50,9 @@ int main(void)
 		if (err != CL_MEM_OBJECT_ALLOCATION_FAILURE && err != CL_OUT_OF_RESOURCES)
 			FAIL("one byte more gives %d", err);
 		CHECK(more == NULL);
+		CHECK(clCreateProgramWithSource(context, 1, &source, NULL, &err) == NULL);
+		if (err != CL_MEM_OBJECT_ALLOCATION_FAILURE && err != CL_OUT_OF_RESOURCES)
+			FAIL("a program more gives %d", err);
 		/* Nothing else has changed. */
 		CL(clEnqueueWriteBuffer(queue, pieces[0], CL_TRUE, 0, sizeof(word), &word, 0, NULL,
 					NULL));

@@ -77,8 +77,11 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
     if function.keeps.is_some() && !makes(function) {
         return whole("says what is kept with its new object, but makes none");
     }
-    for expression in function.holds.iter().chain(&function.keeps) {
-        check_leaves(function, expression).map_err(|what| (None, what))?;
+    if let Some(keeps) = &function.keeps {
+        check_leaves(function, keeps).map_err(|what| (None, what))?;
+    }
+    if let Some(holds) = &function.holds {
+        check_holds(function, holds).map_err(|what| (None, what))?;
     }
     if let Condition::If(blocks) = &function.blocks {
         check_leaves(function, blocks).map_err(|what| (None, what))?;
@@ -236,8 +239,28 @@ fn check_param(function: &Function, index: usize) -> Result<(), String> {
 
 /// Checks that mediator and worker can compute it from what is sent.
 fn check_leaves(function: &Function, expression: &Expression) -> Result<(), String> {
+    check_each(function, expression.leaves())
+}
+
+/// The same of what an object holds, which may depend on how much travels.
+fn check_holds(function: &Function, expression: &Expression) -> Result<(), String> {
+    let (bytes, others): (Vec<_>, Vec<_>) = expression
+        .leaves()
+        .into_iter()
+        .partition(|leaf| matches!(leaf, Leaf::Bytes(_)));
+    let is_input = |leaf: &&Leaf| match leaf {
+        Leaf::Bytes(index) => matches!(function.params[*index].role, Role::Input { .. }),
+        _ => false,
+    };
+    if !bytes.iter().all(is_input) {
+        return Err("holds the bytes of what is not read".into());
+    }
+    check_each(function, others)
+}
+
+fn check_each(function: &Function, leaves: Vec<&Leaf>) -> Result<(), String> {
     let not_sent = || Err("has a length that depends on what is not sent".into());
-    for leaf in expression.leaves() {
+    for leaf in leaves {
         let role = |index: &usize| &function.params[*index].role;
         match leaf {
             Leaf::Deref(_) | Leaf::Returned => {
@@ -257,6 +280,7 @@ fn check_leaves(function: &Function, expression: &Expression) -> Result<(), Stri
             Leaf::Related(_) => {
                 return Err("depends on `related`, which only #[queued] may".into());
             }
+            Leaf::Bytes(_) => return Err("depends on `bytes`, which only #[holds] may".into()),
             Leaf::Param(_) | Leaf::Kept(_) | Leaf::IsNull(_) | Leaf::Argument(_) => {}
         }
     }

@@ -54,6 +54,8 @@ pub enum Leaf {
     Field(Field),
     /// The value that is kept with the object named by the handle with this index.
     Kept(usize),
+    /// Bytes that travel as the input with this index. Only mediator and worker know.
+    Bytes(usize),
     /// Whether all objects that the parameters with these indices name belong to the same one in the
     /// end. Only the guest library knows.
     Related(Vec<usize>),
@@ -298,6 +300,14 @@ impl Expression {
                 }
                 (true, _) => Err(names.error(path.span(), "say kept(handle)")),
                 (false, _) => Ok(Expression::Leaf(Leaf::Related(params))),
+            };
+        }
+        if path.is_ident("bytes") {
+            return match arguments.first() {
+                Some(argument) if arguments.len() == 1 => {
+                    Ok(Expression::Leaf(Leaf::Bytes(names.pointed(argument)?)))
+                }
+                _ => Err(names.error(path.span(), "say bytes(pointer)")),
             };
         }
         let Some(definition) = names.definition(path) else {

@@ -105,6 +105,16 @@ impl Names<'_> {
         }
     }
 
+    /// The parameter that `expr` names, which is a pointer.
+    pub(crate) fn pointed(&self, expr: &syn::Expr) -> Result<usize, Error> {
+        let unknown = || self.error(expr.span(), "this is not a parameter that is a pointer");
+        let index = self.known_param(path_of(expr).ok_or_else(unknown)?)?;
+        match &self.params[index].resolved {
+            Type::Pointer { .. } => Ok(index),
+            _ => Err(unknown()),
+        }
+    }
+
     /// Whether this parameter is a handle.
     pub(crate) fn is_handle(&self, index: usize) -> bool {
         matches!(self.params[index].resolved, Type::Handle(_))

@@ -129,6 +129,10 @@ fn what_does_not_fit_together() {
             "1:23: f: parameter `s` has lengths that do not say #[lengths]",
         ),
         (
+            "#[blocks(bytes(p))] fn f(#[len(1)] p: *const u8) -> i32;",
+            "1:24: f depends on `bytes`, which only #[holds] may",
+        ),
+        (
             "fn f(n: u32, #[arg(strings(n), includes)] s: *mut *const c_char) -> i32;",
             "1:43: f: parameter `s` may include files, but no object is made of it",
         ),

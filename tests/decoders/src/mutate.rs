@@ -376,6 +376,7 @@ impl Toucher<'_> {
             }
             Leaf::IsNull(index) => Some(i128::from(self.argument(*index) == 0)),
             Leaf::Kept(_) => Some(KEPT.into()),
+            Leaf::Bytes(_) => Some(0),
             Leaf::Deref(_) | Leaf::Returned | Leaf::Related(_) | Leaf::Argument(_) => None,
         })
     }

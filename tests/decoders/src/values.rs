@@ -664,6 +664,8 @@ impl<'a, 'b> Maker<'a, 'b> {
             Leaf::Kept(_) => Some(KEPT.into()),
             Leaf::Deref(index) => self.written.get(index).map(|number| i128::from(*number)),
             Leaf::Returned => Some(value(self.call.returns, &self.function.return_type)),
+            // (Only what an object holds depends on it, and that is not looked at.)
+            Leaf::Bytes(_) => Some(0),
             Leaf::Related(_) | Leaf::Argument(_) => None,
         })
     }

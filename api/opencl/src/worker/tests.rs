@@ -154,6 +154,7 @@ impl Values<'_> {
             }
             Leaf::IsNull(index) => Some(i128::from(self.is_null(*index))),
             Leaf::Kept(_) => Some(KEPT.into()),
+            Leaf::Bytes(_) => Some(0),
             Leaf::Deref(_) | Leaf::Returned | Leaf::Related(_) | Leaf::Argument(_) => None,
         });
         u64::try_from(value?).ok()

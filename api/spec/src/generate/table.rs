@@ -420,6 +420,10 @@ pub(crate) fn leaf_of_call(spec: &Spec, function: &Function, leaf: &Leaf) -> Tok
             let word = function.params[*index].word;
             quote!(i128::from(kept(Handle(call.word(#word)))?))
         }
+        Leaf::Bytes(index) => {
+            let word = function.params[*index].word;
+            quote!(call.reference(#word).map_or(0, |found| i128::from(found.len)))
+        }
         Leaf::IsNull(index) => {
             let word = function.params[*index].word;
             match function.params[*index].role {

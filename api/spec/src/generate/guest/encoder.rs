@@ -781,6 +781,7 @@ impl Encoder<'_> {
                 let name = name(index);
                 quote!(i128::from(#name.is_null()))
             }
+            Leaf::Bytes(_) => unreachable!("only what an object holds depends on what travels"),
             Leaf::Deref(_) | Leaf::Returned => {
                 unreachable!("only what was written depends on outputs")
             }
