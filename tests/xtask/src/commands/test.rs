@@ -32,7 +32,7 @@ const GUEST_TESTS: Duration = Duration::from_secs(50 * 60);
 const SEED: u64 = 20;
 
 /// How many rigs are tried if one breaks down.
-const RIGS: u32 = 3;
+const RIGS: u32 = 6;
 
 /// What has passed and what has not.
 #[derive(Default)]
