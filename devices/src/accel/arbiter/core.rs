@@ -10,6 +10,9 @@
 use super::pages::{ArbiterEnd, Usage};
 use super::policy::{Choice, Policy, Ready, TenantId, Terms};
 
+/// How much longer than twice what is usual one absence counts at most.
+const HELD_UP: u64 = 100_000;
+
 /// How an arbiter goes about it. All times are nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
@@ -300,7 +303,8 @@ impl Core {
                 member.away = absence;
                 member.absence = match member.absence {
                     0 => absence,
-                    before => (3 * before + absence) / 4,
+                    // One that a busy processor held up once does not count as away for long.
+                    before => (3 * before + absence.min(2 * before + HELD_UP)) / 4,
                 };
             }
         }

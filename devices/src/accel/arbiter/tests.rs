@@ -28,6 +28,8 @@ enum Habit {
     /// It gives so many, and then another for each that ends: one after the other, each of which
     /// takes it so long.
     Refills(u64, u64),
+    /// The same, but one in so many takes it so much longer: a busy processor holds it up.
+    Stalls(u64, u64, u64, usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -202,9 +204,16 @@ impl World {
                 match tenant.load.habit {
                     Habit::Queues(_) | Habit::Late(_) => tenant.waiting += 1,
                     Habit::Returns(after) => tenant.comes.push_back(self.now + after),
-                    Habit::Refills(_, time) => {
+                    Habit::Refills(_, time) | Habit::Stalls(_, time, ..) => {
                         let before = tenant.comes.back().copied().unwrap_or(0);
-                        tenant.comes.push_back(before.max(self.now) + time);
+                        let so_far = tenant.waits.len();
+                        let stall = match tenant.load.habit {
+                            Habit::Stalls(.., stall, every) if so_far.is_multiple_of(every) => {
+                                stall
+                            }
+                            _ => 0,
+                        };
+                        tenant.comes.push_back(before.max(self.now) + time + stall);
                     }
                 }
             }
@@ -215,8 +224,8 @@ impl World {
                     tenant.waiting += match tenant.load.habit {
                         Habit::Queues(depth) => depth,
                         Habit::Late(_) => 4,
-                        Habit::Refills(depth, _) if first => depth,
-                        Habit::Returns(_) | Habit::Refills(..) => 1,
+                        Habit::Refills(depth, _) | Habit::Stalls(depth, ..) if first => depth,
+                        Habit::Returns(_) | Habit::Refills(..) | Habit::Stalls(..) => 1,
                     };
                 }
             }
@@ -357,6 +366,32 @@ fn who_gives_short_commands_one_by_one_gets_the_share_too() {
         );
         let error = world.worst_error(SECOND) / world.longest();
         assert!(error <= 1.5, "{loads:?}: {error} L/W");
+    }
+}
+
+#[test]
+fn who_is_held_up_now_and_then_gets_the_share_too() {
+    for (time, stall, every, least) in [
+        (60 * US, 5 * MS, 60, 0.495),
+        (110 * US, 2 * MS, 20, 0.495),
+        // It could hardly do more alone.
+        (140 * US, 5 * MS, 60, 0.465),
+        (140 * US, 12 * MS, 150, 0.465),
+    ] {
+        let short = Load {
+            habit: Habit::Stalls(64, time, stall, every),
+            ..queues(1, 100 * US)
+        };
+        let loads = [short, refills(1, 10 * MS, 2, 100 * US)];
+        let mut world = World::fair(&loads);
+        world.notice = 50 * US;
+        let world = world.run(4 * SECOND);
+        let used = world.used(SECOND, 4 * SECOND);
+        let part = used[0] / (used[0] + used[1]);
+        assert!((least..=0.505).contains(&part), "{:?}: {part}", loads[0]);
+        // What it costs is bounded by how long the device is kept.
+        let busy = (used[0] + used[1]) / 3e9;
+        assert!(busy >= 0.93, "{:?}: {busy}", loads[0]);
     }
 }
 
