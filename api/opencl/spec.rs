@@ -8,6 +8,53 @@
     quota = CL_MEM_OBJECT_ALLOCATION_FAILURE,
     unsupported = CL_INVALID_OPERATION
 )]
+// They are about the language, or add queries and properties.
+#![extensions(
+    "cl_amd_device_attribute_query",
+    "cl_amd_media_ops",
+    "cl_amd_media_ops2",
+    "cl_ext_float_atomics",
+    "cl_intel_required_subgroup_size",
+    "cl_intel_subgroups",
+    "cl_intel_subgroups_char",
+    "cl_intel_subgroups_long",
+    "cl_intel_subgroups_short",
+    "cl_khr_3d_image_writes",
+    "cl_khr_byte_addressable_store",
+    "cl_khr_depth_images",
+    "cl_khr_device_uuid",
+    "cl_khr_expect_assume",
+    "cl_khr_extended_bit_ops",
+    "cl_khr_extended_versioning",
+    "cl_khr_fp16",
+    "cl_khr_fp64",
+    "cl_khr_global_int32_base_atomics",
+    "cl_khr_global_int32_extended_atomics",
+    "cl_khr_icd",
+    "cl_khr_image2d_from_buffer",
+    "cl_khr_int64_base_atomics",
+    "cl_khr_int64_extended_atomics",
+    "cl_khr_integer_dot_product",
+    "cl_khr_local_int32_base_atomics",
+    "cl_khr_local_int32_extended_atomics",
+    "cl_khr_pci_bus_info",
+    "cl_khr_priority_hints",
+    "cl_khr_select_fprounding_mode",
+    "cl_khr_subgroup_ballot",
+    "cl_khr_subgroup_clustered_reduce",
+    "cl_khr_subgroup_extended_types",
+    "cl_khr_subgroup_named_barrier",
+    "cl_khr_subgroup_non_uniform_arithmetic",
+    "cl_khr_subgroup_non_uniform_vote",
+    "cl_khr_subgroup_rotate",
+    "cl_khr_subgroup_shuffle",
+    "cl_khr_subgroup_shuffle_relative",
+    "cl_khr_work_group_uniform_arithmetic",
+    "cl_nv_compiler_options",
+    "cl_nv_device_attribute_query",
+    "cl_nv_pragma_unroll",
+    "cles_khr_int64",
+)]
 
 use core::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
 
@@ -1402,6 +1449,7 @@ unsafe extern "C" {
 
     // cl_ext_device_fission
 
+    #[extension("cl_ext_device_fission")]
     fn clCreateSubDevicesEXT(
         in_device: cl_device_id,
         #[properties] partition_properties: *const cl_device_partition_property_ext,
@@ -1410,10 +1458,10 @@ unsafe extern "C" {
         #[arg(len(1), optional)] num_devices: *mut cl_uint,
     ) -> cl_int;
 
-    #[call(queued, retains(device))]
+    #[call(queued, retains(device), extension("cl_ext_device_fission"))]
     fn clRetainDeviceEXT(device: cl_device_id) -> cl_int;
 
-    #[call(queued, releases(device))]
+    #[call(queued, releases(device), extension("cl_ext_device_fission"))]
     fn clReleaseDeviceEXT(device: cl_device_id) -> cl_int;
 
     // cl_khr_gl_event
@@ -1658,7 +1706,7 @@ unsafe extern "C" {
 
     // OpenCL 2.0
 
-    #[call(new(parent = context), by_hand(worker), alias(clCreateCommandQueueWithPropertiesKHR))]
+    #[call(new(parent = context), by_hand(worker), extension("cl_khr_create_command_queue", clCreateCommandQueueWithPropertiesKHR))]
     fn clCreateCommandQueueWithProperties(
         context: cl_context,
         device: cl_device_id,
@@ -1778,7 +1826,7 @@ unsafe extern "C" {
 
     // cl_khr_subgroups
 
-    #[cached]
+    #[call(cached, extension("cl_khr_subgroups"))]
     fn clGetKernelSubGroupInfoKHR(
         in_kernel: cl_kernel,
         #[optional] in_device: cl_device_id,
@@ -1795,7 +1843,7 @@ unsafe extern "C" {
     #[new(parent = source_kernel)]
     fn clCloneKernel(source_kernel: cl_kernel, errcode_ret: *mut cl_int) -> cl_kernel;
 
-    #[call(new(parent = context), alias(clCreateProgramWithILKHR), holds(8 * length))]
+    #[call(new(parent = context), extension("cl_khr_il_program", clCreateProgramWithILKHR), holds(8 * length))]
     fn clCreateProgramWithIL(
         context: cl_context,
         #[len(length)] il: *const c_void,

@@ -55,6 +55,44 @@ static void queues(void)
 	printf("\n");
 }
 
+/* What devices may have of extensions to queues, each found by its name. */
+static void queues_of_extensions(void)
+{
+	cl_queue_properties_khr times[] = { CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE, 0 };
+	cl_queue_properties low[] = { CL_QUEUE_PRIORITY_KHR, CL_QUEUE_PRIORITY_LOW_KHR, 0 };
+	cl_queue_properties wrong[] = { CL_QUEUE_PRIORITY_KHR, 0x7777, 0 };
+	clCreateCommandQueueWithPropertiesKHR_fn create;
+	char extensions[8192] = "";
+	cl_command_queue made;
+
+	CL(clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof(extensions), extensions, NULL));
+	printf("a queue of cl_khr_create_command_queue: ");
+	if (strstr(extensions, "cl_khr_create_command_queue") != NULL) {
+		create = (clCreateCommandQueueWithPropertiesKHR_fn)
+			clGetExtensionFunctionAddressForPlatform(platform,
+				"clCreateCommandQueueWithPropertiesKHR");
+		made = create != NULL ? create(context, device, times, &err) : NULL;
+		printf("found %d, made %d\n", create != NULL, made != NULL);
+		if (made != NULL)
+			CL(clReleaseCommandQueue(made));
+	} else {
+		printf("none\n");
+	}
+	printf("a queue of cl_khr_priority_hints: ");
+	if (strstr(extensions, "cl_khr_priority_hints") != NULL) {
+		made = clCreateCommandQueueWithProperties(context, device, low, &err);
+		printf("made %d (%d), ", made != NULL, err);
+		if (made != NULL)
+			CL(clReleaseCommandQueue(made));
+		made = clCreateCommandQueueWithProperties(context, device, wrong, &err);
+		printf("a wrong one %d (%d)\n", made != NULL, err);
+		if (made != NULL)
+			CL(clReleaseCommandQueue(made));
+	} else {
+		printf("none\n");
+	}
+}
+
 static void memory(void)
 {
 	cl_mem_properties none[] = { 0 }, wrong[] = { 0x7777, 1, 0 }, found[4];
@@ -289,6 +327,7 @@ int main(void)
 	setup();
 	releases();
 	queues();
+	queues_of_extensions();
 	memory();
 	samplers();
 	pipes();

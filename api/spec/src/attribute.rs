@@ -74,6 +74,23 @@ impl Parse for Setting {
     }
 }
 
+/// `"extension"` or `"extension", name`.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) alias: Option<String>,
+}
+
+impl Parse for Named {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Named> {
+        let name = input.parse::<syn::LitStr>()?.value();
+        let alias = match input.parse::<Option<Token![,]>>()? {
+            Some(_) => Some(input.parse::<Ident>()?.to_string()),
+            None => None,
+        };
+        Ok(Named { name, alias })
+    }
+}
+
 impl Attribute {
     /// All but documentation and the attributes of Rust itself. Several may share a bracket:
     /// `#[call(a, b(…))]` before a function and `#[arg(a, b(…))]` before a parameter.

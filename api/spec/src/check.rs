@@ -49,6 +49,10 @@ pub(crate) fn check(spec: &Spec, function: &Function) -> Result<(), (Option<usiz
         let what = "is written by hand, but the library of an interposed API is all generated";
         return Err((None, what.to_owned()));
     }
+    if function.extension.is_some() && spec.interposed {
+        let what = "is an extension's, but nothing looks those up for an interposed API";
+        return Err((None, what.to_owned()));
+    }
     if !matches!(function.carried, Carried::Command { .. }) {
         return Ok(());
     }

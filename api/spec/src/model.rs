@@ -34,6 +34,9 @@ pub struct Spec {
     pub constants: Vec<Constant>,
     /// Functions that expressions may call, in the file's order.
     pub definitions: Vec<Arc<Definition>>,
+    /// Names of the extensions that are carried, sorted: those that are said to have no functions, and
+    /// those whose functions are all carried.
+    pub extensions: Vec<String>,
     /// Functions, by number. Their order is the file's.
     pub functions: Vec<Function>,
 }
@@ -167,8 +170,8 @@ pub struct Function {
     pub return_type: Type,
     /// How it is carried.
     pub carried: Carried,
-    /// Other names under which [`Carried::Finds`] finds it.
-    pub aliases: Vec<String>,
+    /// The extension that it comes from.
+    pub extension: Option<Extension>,
     /// Whether the guest library exports it under its name, although others find it otherwise.
     pub exported: bool,
     /// The object that it makes and returns.
@@ -212,7 +215,28 @@ pub struct Function {
     pub words: usize,
 }
 
+/// What makes a function one of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The extension's name.
+    pub name: String,
+    /// The function's name there, if it is in the core as well, under the name of its own.
+    pub alias: Option<String>,
+}
+
 impl Function {
+    /// Whether the vendor library has it only as part of an extension, so that it may lack it although
+    /// it has a symbol of that name.
+    pub fn is_extension_only(&self) -> bool {
+        self.extension.as_ref().is_some_and(|e| e.alias.is_none())
+    }
+
+    /// Its name in the extension that it comes from.
+    pub fn extension_name(&self) -> Option<&str> {
+        let extension = self.extension.as_ref()?;
+        Some(extension.alias.as_ref().unwrap_or(&self.name))
+    }
+
     /// Whether there are calls of it that nobody waits for.
     pub fn may_be_queued(&self) -> bool {
         !matches!(

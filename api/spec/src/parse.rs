@@ -1,6 +1,6 @@
 //! A spec file, read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +58,7 @@ impl Spec {
                 }
             }
         }
+        reader.finish_extensions()?;
         Ok(reader.spec)
     }
 
@@ -121,6 +122,7 @@ impl<'a> Reader<'a> {
             structs: Vec::new(),
             constants: Vec::new(),
             definitions: Vec::new(),
+            extensions: Vec::new(),
             functions: Vec::new(),
         };
         Reader {
@@ -178,6 +180,12 @@ impl<'a> Reader<'a> {
     fn finish_settings(&mut self, parsed: &syn::File) -> Result<(), Error> {
         let mut errors_seen = 0;
         for attribute in self.attributes(&parsed.attrs)? {
+            if attribute.name == "extensions" {
+                let names = attribute.arguments::<syn::LitStr>();
+                let names = names.map_err(|e| self.syn(e))?;
+                self.spec.extensions = names.iter().map(syn::LitStr::value).collect();
+                continue;
+            }
             let settings = attribute.arguments::<Setting>().map_err(|e| self.syn(e))?;
             for setting in settings {
                 let key = setting.key.to_string();
@@ -211,6 +219,34 @@ impl<'a> Reader<'a> {
                 "the spec lacks #![errors(lost = …, malformed = …, quota = …, unsupported = …)]",
             )),
         }
+    }
+
+    /// Adds the extensions that have functions to those that are said to have none.
+    fn finish_extensions(&mut self) -> Result<(), Error> {
+        let is_carried = |f: &Function| !matches!(f.carried, Carried::Unsupported(_));
+        let mut with_functions = BTreeMap::new();
+        for function in &self.spec.functions {
+            if let Some(extension) = &function.extension {
+                *with_functions.entry(extension.name.clone()).or_insert(true) &=
+                    is_carried(function);
+            }
+        }
+        let mut all = BTreeSet::new();
+        for name in &self.spec.extensions {
+            let message = match (with_functions.contains_key(name), all.insert(name.clone())) {
+                (true, _) => format!("`{name}` has functions, which say so: leave it out"),
+                (_, false) => format!("`{name}` is named twice"),
+                _ => continue,
+            };
+            return Err(self.error(Span::call_site(), message));
+        }
+        all.extend(
+            with_functions
+                .into_iter()
+                .filter_map(|(name, all)| all.then_some(name)),
+        );
+        self.spec.extensions = all.into_iter().collect();
+        Ok(())
     }
 
     fn declaration(&mut self, item: &syn::Item) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proc_macro2::Span;
 use syn::spanned::Spanned;
 
-use crate::attribute::{Attribute, Case, Query, Setting};
+use crate::attribute::{Attribute, Case, Named, Query, Setting};
 use crate::expression::{Definition, Expression, Field, Leaf, Operator};
 use crate::model::*;
 use crate::parse::{Error, Reader, path_of, path_text};
@@ -277,7 +277,7 @@ impl Names<'_> {
                 by_hand_guest: false,
                 by_hand_worker: false,
             },
-            aliases: Vec::new(),
+            extension: None,
             exported: false,
             new: None,
             failure: Failure::Nowhere,
@@ -382,10 +382,9 @@ impl Names<'_> {
                 function.carried = Carried::Finds(name);
             }
             "exported" => function.exported = self.plain(attribute)?,
-            "alias" => {
-                let names = attribute.arguments::<syn::Ident>();
-                let names = names.map_err(|e| self.reader.syn(e))?;
-                function.aliases = names.iter().map(syn::Ident::to_string).collect();
+            "extension" => {
+                let Named { name, alias } = self.reader.argument(attribute)?;
+                function.extension = Some(Extension { name, alias });
             }
             "by_hand" => {
                 let sides = attribute.arguments::<syn::Ident>();

@@ -175,3 +175,56 @@ fn several_objects_are_made_where_there_is_a_length() {
     let guest = spaceless(&weir_spec::generate::guest::generate(&spec));
     assert!(guest.contains("Code(-7){Code(-9)}"));
 }
+
+/// A spec with an API of that name and these settings, and `body`.
+fn with_extensions(settings: &str, body: &str) -> Result<Spec, String> {
+    let text = format!(
+        r#"#![api(name = "test", id = 9, library = "libtest.so")]
+#![errors(lost = -1, malformed = -2, quota = -3, unsupported = -4)]
+{settings}
+unsafe extern "C" {{ {body} }}"#
+    );
+    Spec::parse("test.rs", &text).map_err(|error| error.message)
+}
+
+#[test]
+fn an_extension_is_carried_if_all_its_functions_are() {
+    let spec = with_extensions(
+        r#"#![extensions("z_language", "a_query")]"#,
+        r#"#[extension("m_whole")] fn one() -> i32;
+        #[extension("m_whole", twoOther)] fn two() -> i32;
+        #[extension("part")] fn three() -> i32;
+        #[call(unsupported, extension("part"))] fn four() -> i32;
+        fn five() -> i32;"#,
+    );
+    let spec = spec.unwrap();
+    assert_eq!(spec.extensions, ["a_query", "m_whole", "z_language"]);
+    let names: Vec<_> = spec
+        .functions
+        .iter()
+        .map(Function::extension_name)
+        .collect();
+    let expected = [
+        Some("one"),
+        Some("twoOther"),
+        Some("three"),
+        Some("four"),
+        None,
+    ];
+    assert_eq!(names, expected);
+    let only: Vec<_> = spec
+        .functions
+        .iter()
+        .map(Function::is_extension_only)
+        .collect();
+    assert_eq!(only, [true, false, true, true, false]);
+}
+
+#[test]
+fn extensions_are_named_once() {
+    let function = r#"#[extension("a")] fn one() -> i32;"#;
+    let error = with_extensions(r#"#![extensions("a")]"#, function).unwrap_err();
+    assert_eq!(error, "`a` has functions, which say so: leave it out");
+    let error = with_extensions(r#"#![extensions("b", "b")]"#, function).unwrap_err();
+    assert_eq!(error, "`b` is named twice");
+}

@@ -539,3 +539,32 @@ fn an_image_is_made_from_as_many_bytes_as_it_has() {
         assert_eq!(made, None, "{size} bytes");
     }
 }
+
+#[test]
+fn a_function_of_an_extension_that_the_vendor_lacks_is_an_error() {
+    let (_cache, mut client) = client();
+    let setup = client.setup(0);
+    let count = client.allocate(4);
+    const CL_DEVICE_PARTITION_EQUALLY_EXT: u64 = 0x4050;
+    let partition = numbers(&[CL_DEVICE_PARTITION_EQUALLY_EXT, 1, 0]);
+    // The ICD loader has the function; PoCL does not.
+    let error = client.call(
+        f::clCreateSubDevicesEXT,
+        &[
+            ("in_device", Argument::Handle(setup.device)),
+            ("partition_properties", Argument::Bytes(&partition)),
+            ("num_devices", Argument::Arena(count, 4)),
+        ],
+    );
+    assert_eq!(error as u32 as i32, CL_INVALID_OPERATION);
+    let device = ("device", setup.device);
+    let named = info(
+        &mut client,
+        f::clGetDeviceInfo,
+        device,
+        CL_DEVICE_EXTENSIONS,
+        4096,
+    );
+    let named = String::from_utf8(named.1).unwrap();
+    assert!(!named.contains("cl_ext_device_fission"), "{named}");
+}

@@ -5,59 +5,9 @@ use weir_runtime::turn::{Made, Refused, Turn};
 
 use super::OpenCl;
 use super::answer::{Place, ask, give, made, text};
-use super::generated::{Vendor, calls, words};
+use super::generated::{EXTENSIONS, Vendor, calls, words};
 use super::platforms::{device_number, device_text, platform_number, platform_text};
 use crate::table::{constants::*, kinds};
-
-/// Extensions that need nothing of the API beyond what is carried: they are about the language, or
-/// add queries.
-const CARRIED_EXTENSIONS: &[&str] = &[
-    "cl_amd_device_attribute_query",
-    "cl_amd_media_ops",
-    "cl_amd_media_ops2",
-    "cl_ext_float_atomics",
-    "cl_intel_required_subgroup_size",
-    "cl_intel_subgroups",
-    "cl_intel_subgroups_char",
-    "cl_intel_subgroups_long",
-    "cl_intel_subgroups_short",
-    "cl_khr_3d_image_writes",
-    "cl_khr_byte_addressable_store",
-    "cl_khr_depth_images",
-    "cl_khr_device_uuid",
-    "cl_khr_expect_assume",
-    "cl_khr_extended_bit_ops",
-    "cl_khr_extended_versioning",
-    "cl_khr_fp16",
-    "cl_khr_fp64",
-    "cl_khr_global_int32_base_atomics",
-    "cl_khr_global_int32_extended_atomics",
-    "cl_khr_icd",
-    "cl_khr_il_program",
-    "cl_khr_image2d_from_buffer",
-    "cl_khr_int64_base_atomics",
-    "cl_khr_int64_extended_atomics",
-    "cl_khr_integer_dot_product",
-    "cl_khr_local_int32_base_atomics",
-    "cl_khr_local_int32_extended_atomics",
-    "cl_khr_pci_bus_info",
-    "cl_khr_select_fprounding_mode",
-    "cl_khr_subgroup_ballot",
-    "cl_khr_subgroup_clustered_reduce",
-    "cl_khr_subgroup_extended_types",
-    "cl_khr_subgroup_named_barrier",
-    "cl_khr_subgroup_non_uniform_arithmetic",
-    "cl_khr_subgroup_non_uniform_vote",
-    "cl_khr_subgroup_rotate",
-    "cl_khr_subgroup_shuffle",
-    "cl_khr_subgroup_shuffle_relative",
-    "cl_khr_subgroups",
-    "cl_khr_work_group_uniform_arithmetic",
-    "cl_nv_compiler_options",
-    "cl_nv_device_attribute_query",
-    "cl_nv_pragma_unroll",
-    "cles_khr_int64",
-];
 
 /// What a device can be asked for, from first to last: the numbers of the core, which extensions of
 /// Khronos' use as well, and those of other extensions that are carried. What else vendors answer belongs
@@ -83,9 +33,7 @@ const FEATURES_NOT_CARRIED: &[&str] = &["__opencl_c_device_enqueue"];
 const NAME_VERSION: usize = 68;
 
 fn carried_extensions(all: &str) -> String {
-    let carried = all
-        .split_ascii_whitespace()
-        .filter(|name| CARRIED_EXTENSIONS.contains(name));
+    let carried = all.split_ascii_whitespace().filter(|name| is_carried(name));
     carried.collect::<Vec<_>>().join(" ")
 }
 
@@ -143,7 +91,7 @@ fn at_most_newest_number(version: u64) -> u32 {
 }
 
 fn is_carried(name: &str) -> bool {
-    CARRIED_EXTENSIONS.contains(&name)
+    EXTENSIONS.binary_search(&name).is_ok()
 }
 
 /// `clGetPlatformInfo`.
@@ -313,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted() {
-        assert!(CARRIED_EXTENSIONS.is_sorted());
+        assert!(EXTENSIONS.is_sorted());
         assert!(FEATURES_NOT_CARRIED.is_sorted());
     }
 }

@@ -90,6 +90,7 @@ impl Library for OpenCl {
 
     fn choose(&self, accelerator: &Accelerator) -> Result<(), LibraryError> {
         let chosen = platforms::choose(&self.vendor, accelerator)?;
+        let _ = self.vendor.extensions.set(chosen.extensions(&self.vendor));
         let _ = self.chosen.set(chosen); // once, says the trait
         Ok(())
     }

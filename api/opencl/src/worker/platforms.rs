@@ -1,6 +1,6 @@
 //! Which platforms and devices there are, and the one that a client sees.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 
 use weir_runtime::library::{Accelerator, Device, LibraryError, Platform};
@@ -8,7 +8,7 @@ use weir_runtime::turn::{Made, Refused, Turn};
 
 use super::OpenCl;
 use super::answer::{ask_number, ask_text, made};
-use super::generated::{Vendor, words};
+use super::generated::{Extensions, Vendor, words};
 use crate::table::{constants::*, kinds};
 
 /// The platform and the device that a client sees.
@@ -23,6 +23,33 @@ pub(super) struct Chosen {
 unsafe impl Send for Chosen {}
 // SAFETY: as above.
 unsafe impl Sync for Chosen {}
+
+impl Chosen {
+    /// The functions of those extensions that platform or device have.
+    pub(super) fn extensions(&self, vendor: &Vendor) -> Extensions {
+        // Platforms before 1.2 have no function that finds others, and loaders crash for want of it.
+        let version = platform_text(vendor, self.platform, CL_PLATFORM_VERSION);
+        let is_old =
+            |text: &String| text.starts_with("OpenCL 1.0") || text.starts_with("OpenCL 1.1");
+        let find = match version.is_ok_and(|text| !is_old(&text)) {
+            true => vendor.clGetExtensionFunctionAddressForPlatform,
+            false => None,
+        };
+        // Loaders give addresses of their own for functions that the vendor lacks, and crash in those.
+        let platform = platform_text(vendor, self.platform, CL_PLATFORM_EXTENSIONS);
+        let device = device_text(vendor, self.device, CL_DEVICE_EXTENSIONS);
+        let there = [platform.unwrap_or_default(), device.unwrap_or_default()].join(" ");
+        let has = |extension: &str| there.split_ascii_whitespace().any(|name| name == extension);
+        let address = |extension: &str, name: &CStr| match find {
+            // SAFETY: the platform is one that the library gave, and the name ends with zero.
+            Some(find) if has(extension) => unsafe { find(self.platform, name.as_ptr()) },
+            _ => null_mut(),
+        };
+        // SAFETY: functions of these names have the prototypes of Khronos' headers, which are the
+        // spec's, and vendors' libraries are never unloaded.
+        unsafe { Extensions::find(address) }
+    }
+}
 
 /// What a platform says of itself.
 pub(super) fn platform_text(

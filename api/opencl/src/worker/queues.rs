@@ -89,8 +89,10 @@ pub(super) fn create_with_properties(
     turn: &mut Turn<'_>,
 ) -> Made {
     use words::clCreateCommandQueueWithProperties as at;
-    let function = vendor
-        .clCreateCommandQueueWithProperties
+    let extensions = vendor.extensions.get();
+    let function = extensions
+        .and_then(|all| all.clCreateCommandQueueWithPropertiesKHR)
+        .or(vendor.clCreateCommandQueueWithProperties)
         .ok_or(unsupported())?;
     let context = turn.handle(at::context, kinds::CL_CONTEXT)?;
     let device = turn.handle(at::device, kinds::CL_DEVICE_ID)?;

@@ -339,8 +339,9 @@ fn finder(spec: &Spec) -> TokenStream {
         .filter(supported)
         .flat_map(|function| {
             let index = usize::from(function.number);
-            let names = std::iter::once(&function.name).chain(&function.aliases);
-            names.map(move |name| quote!((#name, #index)))
+            let names = std::iter::once(function.name.as_str());
+            let alias = function.extension.as_ref().and_then(|e| e.alias.as_deref());
+            names.chain(alias).map(move |name| quote!((#name, #index)))
         });
     quote! {
         /// Names of the functions that do something, and their places in the table.

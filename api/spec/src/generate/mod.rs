@@ -1,6 +1,7 @@
 //! What is made of a spec.
 
 pub mod coverage;
+mod extensions;
 pub mod guest;
 pub mod rounds;
 pub mod table;

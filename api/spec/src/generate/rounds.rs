@@ -70,13 +70,19 @@ fn rounds(spec: &Spec) -> String {
             fn #name(&self, _: &Vendor, _: &mut Turn<'_>) -> Made { Err(Refused(#unsupported)) }
         }
     });
-    let fields = spec.functions.iter().map(|function| {
+    let value = |function: &Function| {
         let name = format_ident!("{}", function.name);
         match function.carried {
-            Carried::Command { .. } => quote!(#name: Some(recording::#name)),
-            _ => quote!(#name: None),
+            Carried::Command { .. } => quote!(Some(recording::#name)),
+            _ => quote!(None),
         }
+    };
+    let exported = spec.functions.iter().filter(|f| !f.is_extension_only());
+    let fields = exported.map(|function| {
+        let (name, value) = (format_ident!("{}", function.name), value(function));
+        quote!(#name: #value,)
     });
+    let extensions = extension_fields(spec, value);
     let recording = commands.iter().map(|function| record(function));
     super::pretty(quote! {
         use std::sync::Arc;
@@ -103,7 +109,7 @@ fn rounds(spec: &Spec) -> String {
 
         /// The library.
         pub fn library() -> Arc<dyn Library> {
-            Arc::new(Recorded(Vendor { #(#fields),* }))
+            Arc::new(Recorded(Vendor { #(#fields)* #extensions }))
         }
 
         impl super::worker::ByHand for Recorded {
@@ -161,6 +167,25 @@ fn encode(function: &Function) -> TokenStream {
             let value = unsafe { encode::#name(#(#arguments),*) }?;
             Ok(#result)
         }
+    }
+}
+
+/// The vendor's functions of extensions, if there are such; `value` gives that for one.
+fn extension_fields(spec: &Spec, value: impl Fn(&Function) -> TokenStream) -> TokenStream {
+    let fields: Vec<_> = spec
+        .functions
+        .iter()
+        .filter_map(|function| {
+            let (name, value) = (
+                format_ident!("{}", function.extension_name()?),
+                value(function),
+            );
+            Some(quote!(#name: #value,))
+        })
+        .collect();
+    match fields.is_empty() {
+        true => quote!(),
+        false => quote!(extensions: super::worker::Extensions { #(#fields)* }.into(),),
     }
 }
 

@@ -4,6 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
+use super::extensions::{extensions, vendors};
 use super::pretty;
 use super::table::{Order, leaf_of_call, order, scalar_as};
 use crate::expression::{Expression, Leaf, integer_type};
@@ -135,25 +136,40 @@ fn types(spec: &Spec) -> TokenStream {
 }
 
 fn vendor(spec: &Spec) -> TokenStream {
-    let fields = spec.functions.iter().map(|function| {
+    let exported = || spec.functions.iter().filter(|f| !f.is_extension_only());
+    let fields = exported().map(|function| {
         let name = format_ident!("{}", function.name);
         let prototype = prototype(function);
         quote!(pub #name: Option<#prototype>,)
     });
-    let loads = spec.functions.iter().map(|function| {
+    let loads = exported().map(|function| {
         let name = format_ident!("{}", function.name);
         let symbol = std::ffi::CString::new(function.name.as_str()).unwrap_or_default();
         let symbol = proc_macro2::Literal::c_string(&symbol);
         quote!(#name: unsafe { library.get(#symbol.to_bytes_with_nul()) }.ok().map(|symbol| *symbol),)
     });
     let file = &spec.library;
+    let extensions = extensions(spec);
+    let (field, none) = match extensions.is_empty() {
+        true => (quote!(), quote!()),
+        false => (
+            quote! {
+                /// Functions of extensions, once it is known whose.
+                pub extensions: std::sync::OnceLock<Extensions>,
+            },
+            quote!(extensions: std::sync::OnceLock::new(),),
+        ),
+    };
     quote! {
+        #extensions
+
         /// File name of the vendor library.
         pub const LIBRARY: &str = #file;
 
         /// The vendor library's functions; `None` for those that it does not have.
         pub struct Vendor {
             #(#fields)*
+            #field
         }
 
         impl Vendor {
@@ -164,7 +180,7 @@ fn vendor(spec: &Spec) -> TokenStream {
             /// The functions of `library` have the prototypes of the spec, and the library stays
             /// loaded as long as they are used.
             pub unsafe fn load(library: &libloading::Library) -> Vendor {
-                Vendor { #(#loads)* }
+                Vendor { #(#loads)* #none }
             }
         }
     }
@@ -219,7 +235,7 @@ fn library(spec: &Spec) -> TokenStream {
 }
 
 /// The type of a pointer to the C function.
-fn prototype(function: &Function) -> TokenStream {
+pub(super) fn prototype(function: &Function) -> TokenStream {
     let params = function.params.iter().filter(|p| !p.extra).map(|p| &p.ty);
     let returns = function.returns.as_ref().map(|ty| quote!(-> #ty));
     quote!(unsafe extern "C" fn(#(#params),*) #returns)
@@ -267,6 +283,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
     let doc = format!("Makes `{}`.", function.name);
     let unsupported = spec.errors.unsupported;
     let done = function.done.map(|word| quote!(turn.done_at(#word);));
+    let vendors = vendors(function);
     let order = order(spec, function);
     let line = order.as_ref().map(|order| order.line);
     let gate = order
@@ -349,7 +366,7 @@ fn call(spec: &Spec, function: &Function) -> TokenStream {
             #error
             #(#inputs)*
             #(#tight)*
-            let Some(function) = vendor.#name else {
+            let Some(function) = #vendors else {
                 return Err(Refused(#unsupported));
             };
             #gate
@@ -728,8 +745,8 @@ fn retain(spec: &Spec, kind: usize, object: &syn::Ident) -> TokenStream {
     };
     match spec.functions.iter().find(retains) {
         Some(function) => {
-            let name = format_ident!("{}", function.name);
-            quote!(if let Some(retain) = vendor.#name { unsafe { retain(#object) }; })
+            let retain = vendors(function);
+            quote!(if let Some(retain) = #retain { unsafe { retain(#object) }; })
         }
         None => quote!(),
     }
